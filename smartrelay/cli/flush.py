@@ -1,0 +1,310 @@
+"""`smartrelay flush`: one pass over what is due, or a loop of passes."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from smartrelay import config as configuration
+from smartrelay import settings
+from smartrelay.cli.options import Common, Duration, common_options
+from smartrelay.errors import EX_IOERR, EX_OK, ConfigError, UsageError
+from smartrelay.spool import access, names, queue_id
+
+if TYPE_CHECKING:
+    from smartrelay.mail.envelope import Envelope
+    from smartrelay.maillog import MailLog
+    from smartrelay.relay.manager import SmartHostESMTPRelayingManager
+    from smartrelay.relay.report import Report
+    from smartrelay.routing.relays import Routes
+    from smartrelay.spool.queue import Queue
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a pass is told to do. ids: only these; everything: whatever is not held."""
+
+    ids: frozenset[str] = frozenset()
+    domain: str = ""
+    sender: str = ""
+    everything: bool = False
+
+    @property
+    def told(self) -> bool:
+        """Whether this is more than a plain pass: then a busy lock is an error."""
+        return bool(self.ids or self.domain or self.sender or self.everything)
+
+    @property
+    def chosen(self) -> "Callable[[Envelope, str], bool] | None":
+        """Which messages, None for all."""
+        if not (self.ids or self.domain or self.sender):
+            return None
+        from smartrelay.mail.address import domain_of
+
+        def wanted(envelope: "Envelope", one: str) -> bool:
+            return (
+                (not self.ids or one in self.ids)
+                and (not self.sender or envelope.reverse_path.lower() == self.sender)
+                and (not self.domain or any(domain_of(r.address) == self.domain for r in envelope.recipients))
+            )
+
+        return wanted
+
+
+@click.command("flush")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="Everything but held mail, whatever its next attempt.")
+@click.option("--domain", metavar="D", default="", help="Only mail with a recipient in this domain.")
+@click.option("--sender", metavar="A", default="", help="Only mail from this envelope sender.")
+@click.option("--dry-run", is_flag=True, help="Say where each message would go; touch nothing.")
+@click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for another pass to end.")
+@click.option("--fail-if-busy", is_flag=True, help="Exit with 75 when another pass is at work.")
+@click.option("--every", type=Duration(), metavar="DURATION", help="Go on for ever, at this distance and at once for new mail.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@common_options
+def flush(
+    ids: tuple[str, ...],
+    everything: bool,
+    domain: str,
+    sender: str,
+    dry_run: bool,
+    wait: float,
+    fail_if_busy: bool,
+    every: float | None,
+    as_json: bool,
+    common: Common,
+) -> int:
+    """Relay what is due: one pass over the queue, under a lock.
+
+    \b
+    Examples:
+      smartrelay flush
+      smartrelay flush --domain example.org
+      smartrelay flush --every 1m        (in a container)
+    """
+    wish = _Wish(frozenset(map(queue_id.parse, ids)), domain.lower().rstrip("."), sender.strip("<>").lower(), everything)
+    if dry_run:
+        from smartrelay.cli.plan import show_plan
+
+        return show_plan(common, wish.chosen, everything=wish.told, as_json=as_json)
+    if every is not None and (wish.told or as_json):
+        raise UsageError("--every takes no ID, --all, --domain, --sender or --json")
+    run = _Run(common, wish, wait=wait, fail_if_busy=fail_if_busy, as_json=as_json)
+    run.prepare()
+    return run.repeat(every) if every is not None else run.once()
+
+
+class _Run:
+    """The passes of one call of the command."""
+
+    def __init__(self, common: Common, wish: _Wish, *, wait: float, fail_if_busy: bool, as_json: bool) -> None:
+        self._common = common
+        self._wish = wish
+        self._wait = wait
+        self._fail_if_busy = fail_if_busy or wish.told
+        self._as_json = as_json
+        self._config: configuration.Config | None = None
+        self._routes: Routes | None = None
+        self._wrong: ConfigError | None = None
+        self._manager: SmartHostESMTPRelayingManager | None = None
+        self._signal = 0
+        self._stop: Callable[[], None] = lambda: None
+
+    def prepare(self) -> None:
+        """Reads what only the caller may read, then becomes the spool's owner.
+
+        What is wrong with the configuration is kept for later: first the spool must come to rest (design 2.4).
+        """
+        found = settings.load(self._common.config, self._common.spool)
+        self._spool = found.spool
+        try:
+            self._config = configuration.load(self._common.config, self._common.spool)
+            if os.geteuid() == 0 and not self._is_idle_for_root():
+                self._read_routes()
+        except ConfigError as error:
+            self._wrong = error
+        access.enter(found.spool, direct=found.direct)
+
+    def _is_idle_for_root(self) -> bool:
+        """Whether there is nothing to do, so that no secret has to be fetched; looked up with the owner's rights."""
+        try:
+            status = os.stat(self._spool)
+            os.setegid(status.st_gid)
+            os.seteuid(status.st_uid)
+            return not self._wish.told and self._idle() is not None
+        except OSError:
+            return False
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
+
+    def _read_routes(self) -> None:
+        if self._routes is None and self._config is not None:
+            from smartrelay.routing.relays import Routes
+
+            self._routes = Routes.of(self._config)
+
+    def _idle(self) -> int | None:
+        horizon = self._config.horizon if self._config is not None else names.SANE_FUTURE
+        return names.idle(self._spool, time.time(), horizon)
+
+    def once(self) -> int:
+        """One pass; the exit code. Raises PassInProgress where a busy lock is an error."""
+        if not self._wish.told:
+            waiting = self._idle()
+            if waiting is not None:
+                if self._wrong is not None:
+                    raise self._wrong
+                self._tell_idle(waiting)
+                return EX_OK
+        from smartrelay.spool.lock import pass_lock
+        from smartrelay.spool.trouble import PassInProgress
+
+        try:
+            with pass_lock(self._spool, self._wait):
+                return self._locked()
+        except PassInProgress as busy:
+            if self._fail_if_busy:
+                raise
+            self._common.say(f"{busy}; it takes along what is due")
+            return EX_OK
+
+    def _tell_idle(self, waiting: int) -> None:
+        if self._as_json:
+            from smartrelay.relay.report import Report
+
+            click.echo(json.dumps(Report(waiting=waiting).as_dict()))
+        elif self._common.verbosity > 0:
+            self._common.say(f"nothing is due; {waiting} messages wait")
+
+    def _locked(self) -> int:
+        from smartrelay.maillog import MailLog, open_sink
+        from smartrelay.spool.queue import Queue
+
+        log = MailLog(open_sink("relay"))
+        horizon = self._config.horizon if self._config is not None else names.SANE_FUTURE
+        queue = Queue(self._spool, horizon=horizon, warn=log.error)
+        queue.must_be_writable()
+        try:
+            self._read_routes() if self._wrong is None else None
+        except ConfigError as error:
+            self._wrong = error
+        if self._wrong is not None or self._config is None or self._routes is None:
+            # new/ must come to rest, or the unit that watches it would start us again at once
+            queue.take_in(self._wish.chosen)
+            raise self._wrong or ConfigError("no configuration")
+        if not self._routes.hops:
+            queue.take_in(self._wish.chosen)
+            raise ConfigError(
+                f"no relay is configured, so {queue.count_waiting()} messages are kept; add a [[relay]] to {self._config.file}"
+            )
+        self._must_exist(queue)
+        return self._relay(queue, self._config, self._routes, log)
+
+    def _must_exist(self, queue: "Queue") -> None:
+        """Ids that a person named must be there (66)."""
+        for one in self._wish.ids:
+            if queue.get_path(one).split("/")[-2] == names.HOLD:
+                raise UsageError(f"{one} is held; `smartrelay queue release {one}` takes it back")
+
+    def _relay(self, queue: "Queue", config: "configuration.Config", routes: "Routes", log: "MailLog") -> int:
+        from smartrelay.relay.manager import (
+            SmartHostESMTPRelayingManager,
+            SmartHostSMTPRelayingManager,
+            _checkState,
+        )
+
+        plain = all(hop.protocol == "smtp" for hop in routes.hops)
+        kind = SmartHostSMTPRelayingManager if plain else SmartHostESMTPRelayingManager
+        with self._progress() as progress:
+            manager = kind(
+                queue,
+                routes,
+                config,
+                log,
+                wanted=self._wish.chosen,
+                everything=self._wish.everything,
+                progress=progress,
+            )
+            self._stop = manager.stop
+            with self._signals():
+                report = _checkState(manager)
+        self._tell(report, log)
+        if self._signal:
+            self._die_by_signal()
+        return EX_IOERR if report.failed else EX_OK
+
+    def _tell(self, report: "Report", log: "MailLog") -> None:
+        if self._as_json:
+            click.echo(json.dumps(report.as_dict()))
+        else:
+            for sentence in report.trouble:
+                self._common.say(sentence)
+            self._common.say(report.sentence())
+        if report.sent or report.deferred or report.bounced:
+            log.info(f"pass: {report.sentence()}, {report.connections} connections")
+
+    @contextmanager
+    def _progress(self) -> "Iterator[Callable[[Report, int], None]]":
+        """A progress bar where a person looks on."""
+        if not sys.stderr.isatty() or self._common.verbosity < 0 or self._as_json:
+            yield lambda report, backlog: None
+            return
+        from smartrelay.cli.progress import progress_bar
+
+        with progress_bar() as update:
+            yield update
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and Ctrl-C end the pass in good order; the second one at once."""
+
+        def stop(number: int, frame: object) -> None:
+            self._signal = number
+            self._stop()
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _die_by_signal(self) -> None:
+        """Ends as the signal would have ended us, so that shells and systemd see what happened; threads that still hang in
+        the system's resolver do not hold us up."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        signal.signal(self._signal, signal.SIG_DFL)
+        os.kill(os.getpid(), self._signal)
+
+    def repeat(self, every: float) -> int:
+        """Passes until a signal comes (`--every`)."""
+        from smartrelay.errors import SmartRelayError
+        from smartrelay.relay.timer import RelayStateHelper
+
+        def check() -> None:
+            try:
+                self.once()
+            except (SmartRelayError, OSError) as error:
+                # a container's loop must outlive a full disk or a relay that is not configured yet
+                self._common.say(str(error))
+
+        helper = RelayStateHelper(check, every, lambda: bool(os.listdir(f"{self._spool}/{names.NEW}")))
+
+        def stop() -> None:
+            helper.stop()
+
+        self._stop = stop
+        with self._signals():
+            helper.start()
+        if self._signal:
+            self._die_by_signal()
+        return EX_OK

@@ -1,0 +1,44 @@
+"""The queue as `mailq` shows it, and the sendmail command's help."""
+
+import click
+
+from smartrelay.cli.listing import write_mailq
+from smartrelay.cli.options import Common, common_options
+from smartrelay.errors import EX_OK
+from smartrelay.spool.listing import entries
+
+_SENDMAIL_HELP = """\
+Usage: smartrelay-sendmail [-t] [-i] [-f SENDER] [-F NAME] [-v] [ADDRESS]...
+
+Reads a message from standard input and puts it into the queue; `smartrelay flush` sends it.
+
+  -t         take recipients from To, Cc and Bcc as well
+  -i, -oi    a line with a lone dot does not end the message
+  -f SENDER  the envelope sender
+  -F NAME    the full name for a From field, where the message has none
+  -N WHEN    notices wanted: never, or failure, delay, success with commas
+  -R WHAT    what a notice returns: full or hdrs
+  -V ID      envelope id for notices
+  -v         say the queue id
+  -bp        list the queue (also: mailq)
+  -q         make a pass over the queue now (also: runq)
+
+Other options of sendmail are taken and have no effect here; see smartrelay-sendmail(8).
+Called as mailq, newaliases, runq or send-mail it behaves as that program.
+"""
+
+
+@click.command("mailq", hidden=True)
+@common_options
+def mailq(common: Common) -> int:
+    """The queue in Postfix's layout, for programs that read it."""
+    write_mailq(entries(common.enter_spool().spool))
+    return EX_OK
+
+
+@click.command("sendmail-help", hidden=True)
+@common_options
+def sendmail_help(common: Common) -> int:
+    """The sendmail command's options."""
+    click.echo(_SENDMAIL_HELP, nl=False)
+    return EX_OK

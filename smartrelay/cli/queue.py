@@ -1,0 +1,164 @@
+"""`smartrelay queue`: look at the queue, and act on messages in it."""
+
+import sys
+from collections.abc import Callable
+
+import click
+
+from smartrelay.cli.options import Common, Duration, common_options
+from smartrelay.cli.select import Chosen, Filters, filter_options, select
+from smartrelay.errors import EX_OK, EX_TEMPFAIL, SmartRelayError
+from smartrelay.spool import operate, queue_id
+from smartrelay.spool.listing import corrupt, entries, entry
+
+
+@click.group("queue")
+@common_options
+def queue(common: Common) -> None:
+    """Look at the queue, and act on messages in it."""
+
+
+@queue.command("list")
+@filter_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as Postfix's `postqueue -j`.")
+@common_options
+def list_(filters: Filters, as_json: bool, common: Common) -> int:
+    """List the queue: a table on a terminal, tab-separated text in a pipe.
+
+    \b
+    Examples:
+      smartrelay queue list
+      smartrelay queue list --older-than 1d --json
+    """
+    spool = common.enter_spool().spool
+    found = filters.of(entries(spool))
+    if as_json:
+        from smartrelay.cli.listing import write_json
+
+        write_json(found)
+    elif sys.stdout.isatty():
+        from smartrelay.cli.table import write_table
+
+        write_table(found)
+    else:
+        from smartrelay.cli.listing import write_tabs
+
+        write_tabs(found)
+    for name in corrupt(spool):
+        common.say(f"set aside, for you to look at: {spool}/corrupt/{name}")
+    return EX_OK
+
+
+@queue.command("show")
+@click.argument("one", metavar="ID")
+@click.option("--raw", is_flag=True, help="The message itself, as stored.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@common_options
+def show(one: str, raw: bool, as_json: bool, common: Common) -> int:
+    """Show one message: its envelope, its state, and what came of each attempt.
+
+    \b
+    Example:
+      smartrelay queue show 25X0LCH4YW6W9QYPF
+    """
+    spool = common.enter_spool().spool
+    found = entry(spool, queue_id.parse(one))
+    if raw:
+        with open(found.path, "rb") as file:
+            file.readline()
+            while block := file.read(1 << 16):
+                sys.stdout.buffer.write(block)
+        return EX_OK
+    from smartrelay.cli.story import write_story
+
+    write_story(found, as_json=as_json)
+    return EX_OK
+
+
+@queue.command("retry")
+@filter_options
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="Every message that waits.")
+@click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
+@common_options
+def retry(filters: Filters, ids: tuple[str, ...], everything: bool, wait: float, common: Common) -> int:
+    """Make messages due now; the next pass sends them. `-` reads ids from standard input.
+
+    \b
+    Examples:
+      smartrelay queue retry 25X0LCH4YW6W9QYPF
+      smartrelay queue retry --recipient '*@example.org'
+    """
+    chosen = select(common, ids, filters, everything=everything, but=("held",))
+    return _each(common, chosen, "will be tried now", lambda spool, one: operate.retry(spool, one, wait=wait))
+
+
+@queue.command("delete")
+@filter_options
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="Every message in the queue.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
+@common_options
+def delete(filters: Filters, ids: tuple[str, ...], everything: bool, yes: bool, wait: float, common: Common) -> int:
+    """Remove messages for good, without a bounce. Asks on a terminal.
+
+    \b
+    Examples:
+      smartrelay queue delete 25X0LCH4YW6W9QYPF
+      smartrelay queue delete --sender cron@host.example --yes
+    """
+    chosen = select(common, ids, filters, everything=everything)
+    if chosen.ids and not yes and sys.stdin.isatty():
+        count = len(chosen.ids)
+        click.confirm(f"Delete {count} message{'' if count == 1 else 's'} for good?", abort=True, err=True)
+    return _each(common, chosen, "deleted", lambda spool, one: operate.delete(spool, one, wait=wait))
+
+
+@queue.command("hold")
+@filter_options
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="Every message that waits.")
+@click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
+@common_options
+def hold(filters: Filters, ids: tuple[str, ...], everything: bool, wait: float, common: Common) -> int:
+    """Set messages aside: no pass sends them until they are released.
+
+    \b
+    Example:
+      smartrelay queue hold --sender newsletter@example.org
+    """
+    chosen = select(common, ids, filters, everything=everything, but=("held",))
+    return _each(common, chosen, "held", lambda spool, one: operate.hold(spool, one, wait=wait))
+
+
+@queue.command("release")
+@filter_options
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="Every message that is held.")
+@click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is in use.")
+@common_options
+def release(filters: Filters, ids: tuple[str, ...], everything: bool, wait: float, common: Common) -> int:
+    """Take held messages back; the next pass sends them.
+
+    \b
+    Example:
+      smartrelay queue release --all
+    """
+    chosen = select(common, ids, filters, everything=everything, but=("new", "waiting"))
+    return _each(common, chosen, "released", lambda spool, one: operate.release(spool, one, wait=wait))
+
+
+def _each(common: Common, chosen: Chosen, done: str, act: Callable[[str, str], None]) -> int:
+    """Acts on each message; the first error's code when one could not be dealt with, after the others were."""
+    code = EX_OK
+    count = 0
+    for one in chosen.ids:
+        try:
+            act(chosen.spool, one)
+            count += 1
+        except SmartRelayError as error:
+            common.say(str(error))
+            code = code or error.exit_code or EX_TEMPFAIL
+    common.say(f"{count} message{'' if count == 1 else 's'} {done}")
+    return code

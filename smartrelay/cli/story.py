@@ -1,0 +1,80 @@
+"""`smartrelay queue show`: one message's story."""
+
+import json
+import time
+
+import click
+
+from smartrelay.cli.listing import as_object, queue_name, reason
+from smartrelay.spool.history import results
+from smartrelay.spool.journal import Event
+from smartrelay.spool.listing import Entry
+
+_WORDS = {"hold": "held by an operator", "release": "released by an operator", "retry": "made due by an operator"}
+
+
+def write_story(entry: Entry, *, as_json: bool) -> None:
+    """Envelope, state, each attempt, and when it goes next."""
+    if as_json:
+        click.echo(json.dumps({**as_object(entry), "path": entry.path, "journal": entry.history.events}))
+        return
+    envelope = entry.envelope
+    lines = [
+        f"Queue id     {entry.queue_id} ({queue_name(entry)})",
+        f"Arrived      {_moment(envelope.arrived)}, from uid {envelope.uid}",
+        f"Message-ID   {envelope.message_id}",
+        f"Size         {envelope.facts.octets} octets",
+        f"File         {entry.path}",
+        f"Sender       <{envelope.reverse_path}>",
+    ]
+    for index, recipient in enumerate(envelope.recipients):
+        status = entry.history.last[index]
+        lines.append(
+            f"Recipient    <{recipient.address}>: {f'{status.action}, {reason(status)}' if status else 'not tried yet'}"
+        )
+    lines += _events(entry)
+    lines.append(_next(entry))
+    click.echo("\n".join(lines))
+
+
+def _events(entry: Entry) -> list[str]:
+    lines = []
+    for event in entry.history.events:
+        when = _moment(event.get("time", 0))
+        if event["event"] == "attempt":
+            lines += [f"  {when}  {line}" for line in _attempt(entry, event)]
+        elif event["event"] in _WORDS:
+            lines.append(f"  {when}  {_WORDS[event['event']]}")
+        elif event["event"] == "notice":
+            lines.append(f"  {when}  a bounce was called for")
+        elif event["event"] == "bounced":
+            lines.append(f"  {when}  the bounce was queued")
+    return ["What happened:", *lines] if lines else []
+
+
+def _attempt(entry: Entry, event: Event) -> list[str]:
+    try:
+        found = results(event)
+    except (KeyError, TypeError, ValueError):
+        return ["an attempt that cannot be read"]
+    recipients = entry.envelope.recipients
+    return [
+        f"{status.action} <{recipients[index].address}> by {event['relay']}{f' while {status.phase}' if status.phase else ''}: "
+        f"{status.dsn} {reason(status)}"
+        for index, status in found
+        if index < len(recipients)
+    ]
+
+
+def _next(entry: Entry) -> str:
+    if entry.state == "held":
+        return "It is held and goes nowhere until it is released."
+    now = time.time()
+    return "It goes with the next pass." if entry.due <= now else f"Next attempt {_moment(entry.due)}."
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    except (TypeError, ValueError, OverflowError, OSError):
+        return "at an unknown time"

@@ -1,0 +1,303 @@
+"""The configuration, read strictly: every key is known and of its type, or the sentence names file, key and what is right.
+
+The enqueue path reads the same file through `settings`, leniently and for a few keys only. Relay URLs and secrets are
+judged by their own rooms (`routing.relays`, `secret`).
+"""
+
+import os
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from smartrelay import duration, settings
+from smartrelay.errors import ConfigError
+
+RELAY_VARIABLE = "SMARTRELAY_RELAY"
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """How to sign in. secret: a reference (`secret.resolve`), or the secret itself where it came with a relay URL."""
+
+    user: str
+    secret: str
+    mechanism: str = "auto"
+    any_mode: bool = False
+    literal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs, tried in order."""
+
+    name: str
+    hosts: tuple[str, ...]
+    where: str
+    sender: tuple[str, ...] = ("*",)
+    recipient: tuple[str, ...] = ("*",)
+    auth: Auth | None = None
+    ca_file: str = ""
+    protocol: str = "esmtp"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much at once."""
+
+    max_connections: int = 20
+    max_connections_per_host: int = 20
+    max_messages_per_connection: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds for each phase (RFC 5321 section 4.5.3.2)."""
+
+    lookup: float = 30.0
+    connect: float = 30.0
+    greeting: float = 300.0
+    command: float = 300.0
+    data: float = 120.0
+    data_block: float = 180.0
+    data_end: float = 600.0
+    quit: float = 10.0
+
+
+RETRY = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings. file: where they come from. direct: whether the caller named the spool (may be made, never refused
+    for being another's default). retry: seconds between attempts, the last repeats."""
+
+    file: str
+    spool: str
+    direct: bool
+    hostname: str
+    domain: str
+    max_message_size: int
+    max_recipients: int
+    min_free_space: int
+    relays: tuple[Relay, ...] = ()
+    retry: tuple[float, ...] = RETRY
+    limits: Limits = field(default_factory=Limits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    @property
+    def horizon(self) -> float:
+        """Seconds beyond which no next attempt is ever set, and one that is found is a clock's mistake."""
+        return max(86400.0, 2 * max(self.retry))
+
+
+def load(file: str = "", spool: str = "") -> Config:
+    """The configuration for these `--config` and `--spool` options ("" for none). Raises ConfigError."""
+    found = settings.load(file, spool)
+    table = _table(found.file, named=bool(file or settings.environment("SMARTRELAY_CONFIG")))
+    reader = _Reader(found.file)
+    top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "timeouts"))
+    relays = _relays(reader, table)
+    forced = os.environ.get(RELAY_VARIABLE)
+    if forced:
+        relays = (Relay("environment", (forced,), f"${RELAY_VARIABLE}"),)
+    retry = reader.section(_sub(reader, table, "queue"), "[queue] ", {"retry": _durations}).get("retry", RETRY)
+    return Config(
+        file=found.file,
+        spool=found.spool,
+        direct=found.direct,
+        hostname=found.hostname,
+        domain=found.domain,
+        max_message_size=top.get("max_message_size", found.max_message_size),
+        max_recipients=top.get("max_recipients", found.max_recipients),
+        min_free_space=top.get("min_free_space", found.min_free_space),
+        relays=relays,
+        retry=retry,
+        limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", dict.fromkeys(Limits.__slots__, _count))),
+        timeouts=Timeouts(
+            **reader.section(_sub(reader, table, "timeouts"), "[timeouts] ", dict.fromkeys(Timeouts.__slots__, _duration))
+        ),
+    )
+
+
+def _table(path: str, *, named: bool) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError as error:
+        if named:
+            raise ConfigError(f"there is no configuration {path}") from error
+        return {}
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+
+
+def _sub(reader: "_Reader", table: dict[str, Any], name: str) -> dict[str, Any]:
+    found = table.get(name, {})
+    if not isinstance(found, dict):
+        raise reader.error(name, f"must be a table; write [{name}] on a line of its own")
+    return found
+
+
+def _relays(reader: "_Reader", table: dict[str, Any]) -> tuple[Relay, ...]:
+    rules = table.get("relay", [])
+    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+        raise reader.error("relay", "must be written [[relay]], with two brackets")
+    relays = []
+    for number, rule in enumerate(rules, 1):
+        title = f"[[relay]] {rule.get('name', number)!s}: "
+        found = reader.section(rule, title, _RELAY)
+        if not found.get("hosts"):
+            raise reader.error(f"{title}hosts", 'is missing; write hosts = ["smtp+tls://smtp.example.org"]')
+        auth = None
+        if "auth" in found:
+            auth = Auth(**reader.section(found.pop("auth"), f"{title}auth.", _AUTH, needed=("user", "secret")))
+        found.setdefault("name", f"relay{number}")
+        relays.append(Relay(**found, auth=auth, where=f"{reader.file}: {title}"))
+    return tuple(relays)
+
+
+class _Reader:
+    """Checks tables against what they may hold; every complaint names the file."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def error(self, key: str, problem: str) -> ConfigError:
+        return ConfigError(f"{self.file}: {key} {problem}")
+
+    def section(
+        self,
+        table: dict[str, Any],
+        title: str,
+        known: dict[str, Callable[[Any], Any]],
+        *,
+        tables: tuple[str, ...] = (),
+        needed: tuple[str, ...] = (),
+    ) -> dict[str, Any]:
+        """The converted values of a table; keys that stand for fields of another name are given under that name."""
+        found = {}
+        for key, value in table.items():
+            if key in tables:
+                continue
+            if key not in known:
+                raise self.error(f"{title}{key}", f"is not a known key{_nearest(key, [*known, *tables])}")
+            try:
+                found[_FIELDS.get(key, key)] = known[key](value)
+            except ValueError as error:
+                raise self.error(f"{title}{key}", str(error)) from error
+        for key in needed:
+            if key not in found:
+                raise self.error(f"{title}{key}", "is missing")
+        return found
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"must be a string of printable characters, not {value!r}")
+    return value
+
+
+def _name(value: object) -> str:
+    name = _text(value)
+    if not name or any(char in name for char in ' <>()@",;') or len(name) > 255:
+        raise ValueError(f"must be a host or domain name, not {value!r}")
+    return name
+
+
+def _path(value: object) -> str:
+    path = _text(value)
+    if path and not path.startswith("/"):
+        raise ValueError(f"must be an absolute path, not {value!r}")
+    return path
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f'must be a list of strings such as ["*@example.org"], not {value!r}')
+    return tuple(_text(item) for item in value)
+
+
+def _globs(value: object) -> tuple[str, ...]:
+    return tuple(text.lower() for text in _texts(value))
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"must be a whole number of at least 1, not {value!r}")
+    return value
+
+
+def _size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f'must be a size such as "50M", not {value!r}')
+    return settings.parse_size(value)
+
+
+def _duration(value: object) -> float:
+    if not isinstance(value, str):
+        raise ValueError(f'must be a span of time such as "30s" or "5m", not {value!r}')
+    return duration.parse(value)
+
+
+def _durations(value: object) -> tuple[float, ...]:
+    steps = tuple(_duration(text) for text in _texts(value))
+    if min(steps) < 1:
+        raise ValueError("must not have a step below 1s")
+    return steps
+
+
+def _one_of(*allowed: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}, not {value!r}")
+        return str(value)
+
+    return check
+
+
+def _any_mode(value: object) -> bool:
+    return _one_of("owner", "any")(value) == "any"
+
+
+def _subtable(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError('must be a table such as { user = "me", secret = "file:/etc/smartrelay/secret" }')
+    return value
+
+
+_TOP: dict[str, Callable[[Any], Any]] = {
+    "hostname": _name,
+    "domain": _name,
+    "spool": _path,
+    "max_message_size": _size,
+    "max_recipients": _count,
+    "min_free_space": _size,
+}
+_RELAY: dict[str, Callable[[Any], Any]] = {
+    "name": _name,
+    "sender": _globs,
+    "recipient": _globs,
+    "hosts": _texts,
+    "auth": _subtable,
+    "ca_file": _path,
+    "protocol": _one_of("esmtp", "smtp"),
+}
+_AUTH: dict[str, Callable[[Any], Any]] = {
+    "user": _text,
+    "secret": _text,
+    "mechanism": _one_of("auto", "plain", "login"),
+    "secret_mode": _any_mode,
+}
+_FIELDS = {"secret_mode": "any_mode"}

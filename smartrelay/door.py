@@ -1,0 +1,103 @@
+"""The sendmail door: decides which program a call of `sendmail`, `mailq`, `newaliases`, `runq` or `send-mail` is.
+
+Enqueueing is done here and now; everything else replaces this process by the `smartrelay` command, so that the enqueue
+path imports nothing that it does not need. Exits 0 only when the message is on disk for good, and then always.
+"""
+
+import posix
+import sys
+
+from smartrelay.errors import EX_CANTCREAT, EX_IOERR, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, SmartRelayError, UsageError
+from smartrelay.submit import options as words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_NAME = "smartrelay-sendmail"
+_COMMANDS = {words.LIST: ["mailq"], words.FLUSH: ["flush"], words.HELP: ["sendmail-help"], words.VERSION: ["--version"]}
+
+
+def main(config: str = "", program: str = "") -> "NoReturn":
+    """The program. config: the configuration instead of the default one; program: the `smartrelay` command's path.
+
+    `smartrelay setup` writes a stub that calls this with both; the console script that pip installs gives neither.
+    """
+    code = EX_SOFTWARE
+    try:
+        code = _run(config, program)
+    except SmartRelayError as error:
+        _say(str(error))
+        code = error.exit_code
+        if not isinstance(error, UsageError):
+            _drain()
+    except KeyboardInterrupt:
+        _say("interrupted; nothing was accepted")
+        code = EX_TEMPFAIL
+    except OSError as error:
+        _say(f"{error.strerror or error}; nothing was accepted")
+        code = EX_IOERR
+    except BaseException as error:
+        _say(f"a bug of smartrelay: {type(error).__name__}: {ascii(str(error))[1:-1]}; nothing was accepted")
+    # interpreter finalisation would cost as much again as the whole enqueueing
+    posix._exit(code)
+
+
+def _run(config: str, program: str) -> int:
+    options = words.parse(sys.argv)
+    options.config = options.config or config
+    if options.mode in (words.NOTHING, words.NEWALIASES):
+        return EX_OK
+    if options.mode != words.DELIVER:
+        _become_command(options, program)
+    _restore_signals()
+    from smartrelay import settings
+    from smartrelay.submit.enqueue import enqueue
+
+    queue_id = enqueue(options, settings.load(options.config, options.spool))
+    if options.verbose:
+        _say(f"queued as {queue_id}")
+    return EX_OK
+
+
+def _become_command(options: words.Options, program: str) -> None:
+    command = [program] if program else [sys.executable, "-m", "smartrelay"]
+    for name in ("config", "spool"):
+        value = getattr(options, name)
+        if value:
+            command += [f"--{name}", value]
+    command += _COMMANDS[options.mode]
+    try:
+        posix.execv(command[0], command)
+    except OSError as error:
+        _say(f"cannot run {command[0]}: {error.strerror}")
+        posix._exit(EX_CANTCREAT)
+
+
+def _restore_signals() -> None:
+    """A signal that ends us while we read must take the draft in tmp/ along: it becomes an exception."""
+    import _signal  # type: ignore[import-not-found]
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT):
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, stop)
+
+
+def _drain() -> None:
+    from smartrelay.submit.enqueue import drain
+
+    drain()
+
+
+def _say(text: str) -> None:
+    try:
+        posix.write(2, f"{_NAME}: {text}\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""What came of one attempt for one recipient: delivered, deferred or failed, with the words that say why (RFC 3463)."""
+
+from dataclasses import dataclass
+
+DELIVERED = "delivered"
+DEFERRED = "deferred"
+FAILED = "failed"
+FINAL = frozenset((DELIVERED, FAILED))
+"""Only these two end a recipient's way; a missing or unknown result is a deferral, never a bounce."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The result for one recipient.
+
+    dsn: enhanced status code "x.y.z". text: one printable line; the server's own words where a server spoke. code: its
+    SMTP reply code, 0 where we speak for ourselves. host: "name[address]:port" of who was asked, or "". phase: what was
+    being done ("rcpt", "end of data", ...). doubt: the session was lost after the final dot, so the server may have taken
+    the message (RFC 5321 section 4.5.3.2.6).
+    """
+
+    action: str
+    dsn: str
+    text: str
+    code: int = 0
+    host: str = ""
+    phase: str = ""
+    doubt: bool = False
+
+    @property
+    def final(self) -> bool:
+        """Whether this recipient's way ends here."""
+        return self.action in FINAL
+
+
+def deferred(dsn: str, text: str, *, host: str = "", phase: str = "") -> Status:
+    """A deferral of our own making."""
+    return Status(DEFERRED, dsn, text, host=host, phase=phase)
+
+
+def printable(text: str, longest: int = 1000) -> str:
+    """`text` from outside as one line of printable ASCII: logs, the journal and notices take nothing else."""
+    line = " ".join(text.split())[:longest]
+    return "".join(char if " " <= char <= "~" else "?" for char in line)

@@ -1,0 +1,59 @@
+"""Reading envelopes back from the spool, checked once, here, so that everything after may trust them."""
+
+import json
+
+from smartrelay.mail.address import canonical
+from smartrelay.mail.envelope import FIELD, VERSION, Envelope, Facts, Recipient
+
+LONGEST_LINE = 64 << 20
+"""No envelope is longer than this many octets: 10,000 recipients of 1,000 characters fit five times."""
+
+
+class BadEnvelope(ValueError):
+    """The first line of a file is no envelope of ours; the text says why."""
+
+
+def read(line: bytes) -> Envelope:
+    """The envelope in the first line of a spool file (with or without its line feed).
+
+    Raises BadEnvelope with the reason when it is none.
+    """
+    if not line.startswith(FIELD):
+        raise BadEnvelope("its first line is no Smartrelay-Envelope")
+    try:
+        data = json.loads(line[len(FIELD) :])
+        if data["v"] != VERSION:
+            raise BadEnvelope(f"its envelope has version {data['v']!r}, this program reads {VERSION}")
+        facts = Facts(*(int(data[name]) for name in ("stored", "octets", "longest", "eight_bit", "nul", "bare_cr")))
+        origin, number = data.get("notice_of", ("", 0))
+        envelope = Envelope(
+            reverse_path=_checked(data["sender"]) if data["sender"] else "",
+            recipients=[_read_recipient(item) for item in data["recipients"]],
+            arrived=float(data["arrived"]),
+            uid=int(data["uid"]),
+            message_id=str(data["message_id"]),
+            ret=str(data.get("ret", "")),
+            envid=str(data.get("envid", "")),
+            notice_of=(str(origin), int(number)),
+            facts=facts,
+        )
+    except BadEnvelope:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadEnvelope(f"its envelope cannot be read: {error}") from error
+    if not envelope.recipients:
+        raise BadEnvelope("its envelope has no recipient")
+    return envelope
+
+
+def _read_recipient(item: object) -> Recipient:
+    if isinstance(item, dict):
+        return Recipient(_checked(item["address"]), str(item["notify"]), str(item["orcpt"]))
+    return Recipient(_checked(item))
+
+
+def _checked(address: object) -> str:
+    """A hand-made spool file must not bring into a command what submission would have refused (RFC 5321 section 4.1.2)."""
+    if not isinstance(address, str):
+        raise ValueError(f"address is not text: {address!r}")
+    return canonical(address)

@@ -1,0 +1,106 @@
+"""The mail log: one line for each event, in Postfix's words and field order, so that the tools made for those read ours.
+
+On standard error under systemd (with its `<N>` priority prefix), else to syslog, else to standard error. Never a secret,
+never text of a message; whatever came from outside is made printable before it gets here.
+"""
+
+import os
+import sys
+import syslog
+from collections.abc import Callable
+
+from smartrelay.mail.envelope import Envelope
+from smartrelay.mail.status import DEFERRED, DELIVERED, Status, printable
+
+INFO, WARNING, ERROR = syslog.LOG_INFO, syslog.LOG_WARNING, syslog.LOG_ERR
+_WORDS = {DELIVERED: "sent", DEFERRED: "deferred"}
+
+Sink = Callable[[int, str], None]
+
+
+def open_sink(part: str) -> Sink:
+    """Where log lines of this process go. part: "relay", "queue": the second half of the identity `smartrelay/PART`."""
+    identity = f"smartrelay/{part}"
+    if not _under_systemd() and os.path.exists("/dev/log"):
+        syslog.openlog(identity, syslog.LOG_PID, syslog.LOG_MAIL)
+        return syslog.syslog
+    prefix = f"{identity}[{os.getpid()}]: "
+    if _under_systemd():
+        return lambda priority, text: _write(f"<{priority}>{prefix}{text}\n")
+    return lambda priority, text: _write(f"{prefix}{text}\n")
+
+
+def _under_systemd() -> bool:
+    """Whether standard error goes to the journal (systemd.exec(5), $JOURNAL_STREAM)."""
+    try:
+        status = os.fstat(2)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _write(line: str) -> None:
+    try:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass  # a log that cannot be written never stops mail
+
+
+class MailLog:
+    """The verbs of the log."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def picked_up(self, queue_id: str, envelope: Envelope) -> None:
+        """A pass saw the message for the first time."""
+        self._sink(INFO, f"{queue_id}: uid={envelope.uid} from=<{printable(envelope.reverse_path)}>")
+        self._sink(INFO, f"{queue_id}: message-id={printable(envelope.message_id)}")
+
+    def queued(self, queue_id: str, envelope: Envelope) -> None:
+        """A pass took the message in."""
+        self._sink(
+            INFO,
+            f"{queue_id}: from=<{printable(envelope.reverse_path)}>, size={envelope.facts.octets}, "
+            f"nrcpt={len(envelope.recipients)} (queue active)",
+        )
+
+    def attempted(self, queue_id: str, recipient: str, status: Status, delay: float, delays: tuple[float, ...]) -> None:
+        """What came of one recipient in one attempt. delays: before the pass, in it, connecting, transmitting."""
+        word = _WORDS.get(status.action, "bounced")
+        self._sink(
+            WARNING if status.doubt else INFO,
+            f"{queue_id}: to=<{printable(recipient)}>, relay={status.host or 'none'}, delay={_short(delay)}, "
+            f"delays={'/'.join(map(_short, delays))}, dsn={status.dsn}, status={word} ({printable(status.text)})",
+        )
+
+    def notified(self, queue_id: str, notice: str) -> None:
+        """The sender was sent a notice."""
+        self._sink(INFO, f"{queue_id}: sender non-delivery notification: {notice}")
+
+    def dropped(self, queue_id: str, why: str) -> None:
+        """Recipients failed and nobody is to be told."""
+        self._sink(WARNING, f"{queue_id}: no notice was sent: {why}")
+
+    def removed(self, queue_id: str) -> None:
+        """The message has left the queue."""
+        self._sink(INFO, f"{queue_id}: removed")
+
+    def info(self, text: str) -> None:
+        """Something worth a line that concerns no single message."""
+        self._sink(INFO, text)
+
+    def warning(self, text: str) -> None:
+        """Something that an operator may want to look at."""
+        self._sink(WARNING, text)
+
+    def error(self, text: str) -> None:
+        """Something that an operator must put right."""
+        self._sink(ERROR, text)
+
+
+def _short(seconds: float) -> str:
+    """Seconds as Postfix's delays: two digits where they matter."""
+    seconds = max(0.0, seconds)
+    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"

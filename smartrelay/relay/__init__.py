@@ -1,0 +1,1 @@
+"""When a message goes, and what came of it."""

@@ -1,0 +1,248 @@
+"""The messages of a pass while attempts are made: who works on which, what came of it, and how a message's way ends.
+
+A message can have recipients at several next hops, each worked on by its own threads; its file is taken in hand once and
+let go when the last of them has finished. Verdicts are written in the order of law 3: durable in the journal, the notice
+published under its derived id, "bounced" durable, the message unlinked, that durable, its journal unlinked.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from smartrelay.mail import dsn
+from smartrelay.mail.envelope import Envelope, Recipient
+from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status, deferred
+from smartrelay.maillog import MailLog
+from smartrelay.relay.report import Report
+from smartrelay.relay.schedule import next_attempt
+from smartrelay.spool import queue_id
+from smartrelay.spool.history import attempt, bounced, called
+from smartrelay.spool.message import MessageInHand
+from smartrelay.spool.queue import Queue
+
+_ROW = 700
+"""Octets that one recipient's verdict may need in the journal."""
+
+
+@dataclass(slots=True)
+class Consignment:
+    """One message for some of its recipients, at one next hop. statuses: what came of each, by index."""
+
+    message: MessageInHand
+    hop: str
+    recipients: list[int]
+    taken: float
+    statuses: dict[int, Status] = field(default_factory=dict)
+    started: float = 0.0
+    retried: bool = False
+
+    @property
+    def queue_id(self) -> str:
+        """The message's id."""
+        return self.message.queue_id
+
+    @property
+    def complete(self) -> bool:
+        """Whether every recipient has a status."""
+        return len(self.statuses) == len(self.recipients)
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is left to do for one message in this pass. shares: how many next hops have not finished with it."""
+
+    shares: int
+    users: int = 0
+    message: MessageInHand | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Ledger:
+    """The messages that this pass has planned. hostname: names us in notices. share: random numbers from 0 to 1."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        log: MailLog,
+        report: Report,
+        hostname: str,
+        retry: Sequence[float],
+        clock: Callable[[], float] = time.time,
+        share: Callable[[], float] = random.random,
+    ) -> None:
+        self._queue = queue
+        self._log = log
+        self._report = report
+        self._hostname = hostname
+        self._retry = retry
+        self._clock = clock
+        self._share = share
+        self._lock = threading.Lock()
+        self._work: dict[str, _Work] = {}
+
+    def plan(self, one: str, shares: int) -> None:
+        """A message will be worked on at that many next hops."""
+        with self._lock:
+            self._work[one] = _Work(shares)
+
+    def is_planned(self, one: str) -> bool:
+        """Whether the message is in this pass's plan and not finished."""
+        return one in self._work
+
+    def take(self, one: str) -> MessageInHand:
+        """The message, in hand. Raises what `Queue.set_relaying` raises; the share is given up then."""
+        work = self._work[one]
+        with work.lock:
+            if work.message is None:
+                try:
+                    work.message = self._queue.set_relaying(one)
+                except BaseException:
+                    self._forget(one, work)
+                    raise
+                self._settle_origin(work.message.envelope)
+                self._finish_notices(work.message)
+            work.users += 1
+            return work.message
+
+    def prepare(self, consignment: Consignment) -> None:
+        """Before a transaction that may leave recipients waiting: room on disk for its verdicts. Raises OSError."""
+        if len(consignment.message.history.waiting) > 1:
+            with self._work[consignment.queue_id].lock:
+                consignment.message.journal.reserve(_ROW * (len(consignment.recipients) + 1))
+
+    def write(self, consignment: Consignment) -> None:
+        """Writes down what came of a consignment. Raises OSError when it cannot; the message then stays as it was."""
+        message, now = consignment.message, self._clock()
+        with self._work[message.queue_id].lock:
+            before = set(message.history.waiting)
+            events = [attempt(now, consignment.hop, consignment.statuses)]
+            failed = self._to_be_told(message, consignment.statuses)
+            if failed:
+                number = len(message.history.notices) + 1
+                events.append(called(now, number, failed))
+            ended = {index for index, status in consignment.statuses.items() if status.final}
+            others = bool(before - ended)
+            # the unlink alone is the verdict when nothing waits and nobody has to be told
+            if others or failed:
+                message.record(*events, sync=bool(ended))
+            else:
+                message.history.replay(events)
+            if failed:
+                self._finish_notices(message)
+        self._count(consignment, now)
+
+    def give_back(self, one: str, *, finished: bool) -> None:
+        """One next hop lets the message go; finished: with its share, or to come back for it."""
+        work = self._work[one]
+        with work.lock:
+            work.users -= 1
+            work.shares -= finished
+            if work.users or work.message is None:
+                return
+            message = work.message
+            if work.shares > 0 and message.history.waiting:
+                self._queue.put_back(one)
+                work.message = None
+                return
+            self._conclude(message)
+        self._forget(one, work, all_shares=True)
+
+    def add_share(self, one: str) -> None:
+        """A next hop will come back for more recipients of a message that it has in hand."""
+        self._work[one].shares += 1
+
+    def settle(self) -> None:
+        """Makes durable which messages have left the queue."""
+        self._queue.settle()
+
+    def _forget(self, one: str, work: _Work, *, all_shares: bool = False) -> None:
+        work.shares -= 1
+        if work.shares <= 0 or all_shares:
+            with self._lock:
+                self._work.pop(one, None)
+
+    def _conclude(self, message: MessageInHand) -> None:
+        """The pass is done with the message: it leaves the queue, or waits for its next attempt."""
+        history = message.history
+        if not history.waiting and not history.owed:
+            self._queue.done(message.queue_id)
+            self._log.removed(message.queue_id)
+            self._report.add(messages=1)
+            return
+        due = next_attempt(self._clock(), history.attempts, history.doubts, self._retry, self._share())
+        self._queue.set_waiting(message.queue_id, due)
+
+    # notices
+
+    def _to_be_told(self, message: MessageInHand, statuses: dict[int, Status]) -> list[int]:
+        """The failed recipients of which the sender is told."""
+        recipients = message.envelope.recipients
+        failed = [index for index, status in sorted(statuses.items()) if status.action == FAILED]
+        if failed and not message.envelope.reverse_path:
+            self._log.dropped(message.queue_id, "it is a notice itself (double bounce)")
+            return []
+        wanted = [index for index in failed if dsn.wants_failure(recipients[index].notify)]
+        if failed and not wanted:
+            self._log.dropped(message.queue_id, "the sender asked for none (NOTIFY)")
+        return wanted
+
+    def _finish_notices(self, message: MessageInHand) -> None:
+        """Publishes what the journal calls for, then says so in it; harmless when a crash cut it short before."""
+        for notice in message.history.owed:
+            one = queue_id.derived(int(notice.called * 1e6), message.queue_id, notice.number)
+            if not self._queue.is_published(one):
+                self._publish(message, notice.number, notice.recipients, one)
+            message.record(bounced(self._clock(), notice.number), sync=True)
+            self._log.notified(message.queue_id, one)
+            self._report.add(notices=1)
+
+    def _publish(self, message: MessageInHand, number: int, recipients: list[int], one: str) -> None:
+        now = self._clock()
+        with message.text() as text:
+            origin = dsn.Origin(message.queue_id, message.envelope, dsn.header_of(iter(lambda: text.read(1 << 16), b"")))
+        unknown = deferred("5.0.0", "no reason is recorded")
+        failed = [(index, message.history.last[index] or unknown) for index in recipients if index < message.history.count]
+        envelope = Envelope(
+            "",
+            [Recipient(message.envelope.reverse_path)],
+            now,
+            message.envelope.uid,
+            f"<{one}@{self._hostname}>",
+            notice_of=(message.queue_id, number),
+        )
+        draft = self._queue.create_new_message(envelope, one)
+        try:
+            draft.write(dsn.bounce(origin, failed, one, self._hostname, now))
+            draft.commit(exclusive=True)
+        except BaseException:
+            draft.discard()
+            raise
+        self._queue.add_message(one)
+
+    def _settle_origin(self, envelope: Envelope) -> None:
+        """Before a notice of ours is relayed, its origin must know that it was published: a crash between the two would
+        otherwise publish it again once it has gone and its id is free."""
+        origin, number = envelope.notice_of
+        if origin and queue_id.is_valid(origin):
+            self._queue.note_published(origin, bounced(self._clock(), number))
+
+    # telling
+
+    def _count(self, consignment: Consignment, now: float) -> None:
+        envelope = consignment.message.envelope
+        counts = {DELIVERED: 0, DEFERRED: 0, FAILED: 0}
+        doubtful = 0
+        delays = (
+            consignment.taken - envelope.arrived,
+            max(0.0, consignment.started - consignment.taken) if consignment.started else now - consignment.taken,
+            0.0,
+            now - consignment.started if consignment.started else 0.0,
+        )
+        for index, status in sorted(consignment.statuses.items()):
+            counts[status.action] += 1
+            doubtful += status.doubt
+            address = envelope.recipients[index].address
+            self._log.attempted(consignment.queue_id, address, status, now - envelope.arrived, delays)
+        self._report.add(sent=counts[DELIVERED], deferred=counts[DEFERRED], bounced=counts[FAILED], doubtful=doubtful)

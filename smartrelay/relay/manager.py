@@ -1,0 +1,258 @@
+"""The relaying managers: one pass over the queue, grouped by next hop, side by side.
+
+A pass streams: it keeps ids, not messages. It takes in what becomes due as long as any of its workers runs, and looks once
+more before it ends. Each next hop has its own threads, so that a slow one delays nobody else (law 7).
+"""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+from smartrelay.config import Config
+from smartrelay.mail.envelope import Envelope
+from smartrelay.mail.status import Status, deferred
+from smartrelay.maillog import MailLog
+from smartrelay.relay.attempt import _AttemptManager
+from smartrelay.relay.factory import ESMTPManagedRelayerFactory, SMTPManagedRelayerFactory
+from smartrelay.relay.ledger import Consignment, Ledger
+from smartrelay.relay.report import Report
+from smartrelay.routing.relays import NextHop, Routes
+from smartrelay.smtp.dialogue import Phase
+from smartrelay.spool.queue import Queue
+from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
+
+_LOOK = 0.5
+"""Seconds between looks at the spool while workers run."""
+
+_FINAL_DOTS = 10.0
+"""Seconds that transactions get to finish when the pass is to stop."""
+
+_VERDICTS = 2.0
+"""Seconds that threads get to write their verdicts after their sockets were shut; more only a resolver takes."""
+
+Wanted = Callable[[Envelope, str], bool]
+
+
+class SmartHostESMTPRelayingManager:
+    """Relays what is due; each relay rule says whether it is spoken to in ESMTP or plain SMTP.
+
+    wanted: which messages (None: all that are due); everything: whatever their next attempt. progress: called now and then.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        routes: Routes,
+        config: Config,
+        log: MailLog,
+        *,
+        wanted: Wanted | None = None,
+        everything: bool = False,
+        clock: Callable[[], float] = time.time,
+        progress: Callable[[Report, int], None] = lambda report, backlog: None,
+    ) -> None:
+        self.report = Report()
+        self._queue = queue
+        self._routes = routes
+        self._config = config
+        self._log = log
+        self._wanted = wanted
+        self._everything = everything
+        self._clock = clock
+        self._progress = progress
+        self._stopping = threading.Event()
+        self._hurry = threading.Event()
+        self._changed = threading.Condition()
+        self._attempts: dict[NextHop, _AttemptManager] = {}
+        self._factories: dict[NextHop, SMTPManagedRelayerFactory] = {}
+        self._workers: set[threading.Thread] = set()
+        self._known: set[str] = set()
+        self._ledger = Ledger(queue, log, self.report, config.hostname, config.retry, clock)
+
+    def stop(self) -> None:
+        """Asks the pass to end: no new transaction, final dots get ten seconds. The second time: no seconds. May be called
+        from a signal handler."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    def check_state(self) -> Report:
+        """One pass over the queue. Raises OSError when the spool cannot be listed."""
+        self._queue.sweep()
+        self._look()
+        while not self._stopping.is_set():
+            self._start_workers()
+            self._progress(self.report, self._backlog())
+            if not self._workers and not self._backlog():
+                if not self._look():
+                    break
+                continue
+            with self._changed:
+                self._changed.wait(_LOOK)
+            self._queue.settle()
+            self._look()
+        if self._stopping.is_set():
+            self._wind_up()
+        self._queue.settle()
+        self.report.waiting = self._queue.count_waiting()
+        return self.report
+
+    # planning
+
+    def _look(self) -> int:
+        """Takes in what is new or has become due; returns how many messages were planned."""
+        for one in self._queue.take_in(self._wanted):
+            self._tell(one)
+        if not self._known or self._clock() >= self._queue.next_due:
+            self._queue.read_directory(everything=self._everything or self._wanted is not None)
+        planned = 0
+        for one in self._queue.get_waiting():
+            # under --all and the like nothing is "due": each message is tried once
+            again = one in self._known and (self._everything or self._wanted is not None)
+            if again or self._ledger.is_planned(one):
+                continue
+            planned += self._plan(one)
+        self._known.add("")
+        return planned
+
+    def _plan(self, one: str) -> bool:
+        try:
+            envelope = self._queue.get_envelope(one)
+        except (NoSuchMessage, CorruptMessage):
+            self._queue.probe(one)
+            return False
+        if self._wanted is not None:
+            self._known.add(one)
+            if not self._wanted(envelope, one):
+                return False
+        elif self._everything:
+            self._known.add(one)
+        hops = self._hops(envelope)
+        nowhere = hops.pop(None, None)
+        self._ledger.plan(one, len(hops) + (nowhere is not None))
+        single = len(hops) == 1 and nowhere is None
+        for hop, recipients in hops.items():
+            if hop is not None:
+                self._attempt(hop).add(one, None if single else tuple(recipients))
+        if nowhere is not None:
+            self._defer(one, nowhere, deferred("4.3.5", "no [[relay]] rule is for this sender and recipient"))
+        return True
+
+    def _hops(self, envelope: Envelope) -> dict[NextHop | None, list[int]]:
+        """The recipients, by index, for each next hop."""
+        hops: dict[NextHop | None, list[int]] = {}
+        for index, recipient in enumerate(envelope.recipients):
+            # a notice takes the way that its addressee's own mail takes
+            hop = self._routes.next_hop(envelope.reverse_path or recipient.address, recipient.address)
+            hops.setdefault(hop, []).append(index)
+        return hops
+
+    def _attempt(self, hop: NextHop) -> _AttemptManager:
+        if hop not in self._attempts:
+            factory = self._factory(hop)
+            self._factories[hop] = factory
+            self._attempts[hop] = _AttemptManager(
+                hop,
+                factory,
+                self._ledger,
+                self.report,
+                self._log,
+                self._config.limits.max_connections_per_host,
+                self._stopping,
+                self._clock,
+            )
+        return self._attempts[hop]
+
+    def _factory(self, hop: NextHop) -> SMTPManagedRelayerFactory:
+        kind = ESMTPManagedRelayerFactory if hop.protocol == "esmtp" else SMTPManagedRelayerFactory
+        return kind(hop, self._config, self._stopping)
+
+    def _defer(self, one: str, recipients: list[int], status: Status) -> None:
+        """Defers recipients that have nowhere to go."""
+        try:
+            message = self._ledger.take(one)
+        except (NoSuchMessage, MessageBusy, CorruptMessage):
+            return
+        waiting = [index for index in recipients if index in set(message.history.waiting)]
+        consignment = Consignment(message, "none", waiting, self._clock(), dict.fromkeys(waiting, status))
+        try:
+            if waiting:
+                self._ledger.write(consignment)
+        finally:
+            self._ledger.give_back(one, finished=True)
+
+    def _tell(self, one: str) -> None:
+        """Logs a message that was taken in."""
+        try:
+            envelope = self._queue.get_envelope(one)
+        except (NoSuchMessage, CorruptMessage):
+            return
+        if not self._queue.was_seen(one):
+            self._log.picked_up(one, envelope)
+        self._log.queued(one, envelope)
+
+    # working
+
+    def _backlog(self) -> int:
+        return sum(attempt.backlog for attempt in self._attempts.values())
+
+    def _start_workers(self) -> None:
+        """Starts a worker wherever one is of use, one for each next hop in turn, within the limits."""
+        started = True
+        while started:
+            started = False
+            for attempt in self._attempts.values():
+                if len(self._workers) < self._config.limits.max_connections and attempt.wants_worker():
+                    attempt.workers += 1
+                    worker = threading.Thread(target=self._work, args=(attempt,), name=f"relay {attempt.hop.name}", daemon=True)
+                    self._workers.add(worker)
+                    worker.start()
+                    started = True
+
+    def _work(self, attempt: _AttemptManager) -> None:
+        try:
+            attempt.work()
+        except Exception as error:
+            # a dead worker defers what it had in hand (law 2); the pass goes on without it
+            self.report.failed = True
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self._log.error(f"a bug of smartrelay: {type(error).__name__}: {error} at {where.filename}:{where.lineno}")
+        finally:
+            with self._changed:
+                attempt.workers -= 1
+                self._workers.discard(threading.current_thread())
+                self._changed.notify_all()
+
+    def _wind_up(self) -> None:
+        """Ends the pass early: transactions may finish, then their sockets are shut and the verdicts written."""
+        self.report.stopped = True
+        self._wait(_FINAL_DOTS, lambda: self._hurry.is_set() or not self._in_transaction())
+        for factory in self._factories.values():
+            for session in list(factory.live):
+                session.client.abort()
+        self._wait(_VERDICTS, lambda: not self._queue.get_relayed())
+
+    def _in_transaction(self) -> bool:
+        """Whether any message is on its way right now."""
+        return bool(self._queue.get_relayed()) and any(
+            session.phase is not Phase.QUIT for factory in self._factories.values() for session in list(factory.live)
+        )
+
+    def _wait(self, seconds: float, over: Callable[[], bool]) -> None:
+        end = time.monotonic() + seconds
+        while not over() and (left := end - time.monotonic()) > 0:
+            with self._changed:
+                self._changed.wait(min(left, 0.05))
+
+
+class SmartHostSMTPRelayingManager(SmartHostESMTPRelayingManager):
+    """Relays what is due in plain SMTP to whatever next hop: HELO, no extension."""
+
+    def _factory(self, hop: NextHop) -> SMTPManagedRelayerFactory:
+        return SMTPManagedRelayerFactory(hop, self._config, self._stopping)
+
+
+def _checkState(manager: SmartHostESMTPRelayingManager) -> Report:
+    """Prompts a manager to check state: the cycle that `flush` runs once."""
+    return manager.check_state()

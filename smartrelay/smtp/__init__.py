@@ -1,0 +1,1 @@
+"""How SMTP is spoken, and nothing above knows how."""

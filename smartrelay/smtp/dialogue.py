@@ -1,0 +1,180 @@
+"""What is said in SMTP, without a socket: replies are taken apart, commands put together, answers named.
+
+Bounded by nature: a reply may have so many octets and lines and no more (RFC 5321 section 4.5.3.1.5 promises 512 octets a
+line; more is read, without end is not). A reply is judged by its first digit (section 4.2.1), and only a whole one counts:
+half a line before the end of the connection is no reply.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from smartrelay.mail.status import printable
+
+_LONGEST_REPLY = 1 << 16
+_MOST_LINES = 1000
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
+
+
+class Phase(StrEnum):
+    """What was being done when an answer came."""
+
+    LOOKUP = "looking up the host"
+    CONNECT = "connecting"
+    GREETING = "waiting for the greeting"
+    EHLO = "sending EHLO"
+    STARTTLS = "sending STARTTLS"
+    TLS = "setting up TLS"
+    AUTH = "signing in"
+    MAIL = "sending MAIL FROM"
+    RCPT = "sending RCPT TO"
+    DATA = "sending DATA"
+    BODY = "sending the message"
+    END = "waiting for the reply to the message"
+    RSET = "sending RSET"
+    QUIT = "sending QUIT"
+
+
+class Trouble(StrEnum):
+    """What kept a reply from coming, or from counting."""
+
+    NO_HOST = "host not found"
+    NO_ROUTE = "unreachable"
+    TIMEOUT = "timed out"
+    LOST = "connection lost"
+    PROTOCOL = "protocol error"
+    NO_TLS = "TLS not offered"
+    TLS = "TLS failed"
+    CERTIFICATE = "certificate refused"
+    NO_MECHANISM = "no usable sign-in"
+    CONTENT = "message cannot be sent there"
+    CONFIGURATION = "configuration cannot be used"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One whole reply. lines: its text lines as printable ASCII."""
+
+    code: int
+    lines: tuple[str, ...]
+
+    @property
+    def kind(self) -> int:
+        """The first digit, which decides."""
+        return self.code // 100
+
+    @property
+    def text(self) -> str:
+        """The reply as one line, code first, as logs and notices show it."""
+        return " ".join([str(self.code), *filter(None, self.lines)])
+
+    @property
+    def enhanced(self) -> str:
+        """Its enhanced status code, "x.0.0" where it has none that agrees with its class (RFC 2034 section 4)."""
+        for line in (*self.lines[:1], *self.lines[-1:]):
+            found = _ENHANCED.match(line)
+            if found and found[1] == str(self.kind):
+                return ".".join((found[1], str(int(found[2])), str(int(found[3]))))
+        return f"{self.kind}.0.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the peer or the network said to one step: a reply, or the trouble that came instead of one."""
+
+    phase: Phase
+    reply: Reply | None = None
+    trouble: Trouble | None = None
+    text: str = ""
+
+    @property
+    def kind(self) -> int:
+        """The reply's first digit, 0 where there is none."""
+        return self.reply.kind if self.reply is not None and self.trouble is None else 0
+
+    @property
+    def good(self) -> bool:
+        """A 2yz reply."""
+        return self.kind == 2
+
+
+class BadReply(ValueError):
+    """What the peer sent is no reply; only the session is to blame (RFC 5321 section 4.2)."""
+
+
+class ReplyParser:
+    """Takes octets as they come, gives whole replies."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._code = 0
+        self._lines: list[str] = []
+        self._octets = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is left over: no octet, no begun reply."""
+        return not self._buffer and not self._lines
+
+    def feed(self, data: bytes) -> Iterator[Reply]:
+        """The replies that `data` completes. Raises BadReply; the parser is of no use after that."""
+        self._buffer += data
+        while (end := self._buffer.find(b"\n")) >= 0:
+            line = bytes(self._buffer[:end]).removesuffix(b"\r")
+            del self._buffer[: end + 1]
+            reply = self._line(line)
+            if reply is not None:
+                yield reply
+        if len(self._buffer) + self._octets > _LONGEST_REPLY:
+            raise BadReply(f"a reply of more than {_LONGEST_REPLY} octets")
+
+    def _line(self, line: bytes) -> Reply | None:
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise BadReply(f"no SMTP reply: {printable(line.decode('ascii', 'replace'), 80)}")
+        code = int(found[1])
+        if self._lines and code != self._code:
+            raise BadReply(f"a reply with two codes, {self._code} and {code}")
+        self._code = code
+        self._lines.append(printable((found[3] or b"").decode("utf-8", "replace")))
+        self._octets += len(line)
+        if len(self._lines) > _MOST_LINES or self._octets > _LONGEST_REPLY:
+            raise BadReply(f"a reply of more than {_LONGEST_REPLY} octets or {_MOST_LINES} lines")
+        if found[2] == b"-":
+            return None
+        reply = Reply(code, tuple(self._lines))
+        self._lines, self._octets = [], 0
+        return reply
+
+
+def extensions(reply: Reply) -> dict[str, str]:
+    """The extensions that an EHLO reply offers: keyword in upper case, parameters as written (RFC 5321 section 4.1.1.1)."""
+    offered: dict[str, str] = {}
+    for line in reply.lines[1:]:
+        keyword, _, parameters = (
+            line.replace("=", " ", 1).partition(" ") if line[:5].upper() == "AUTH=" else line.partition(" ")
+        )
+        if keyword:
+            keyword = keyword.upper()
+            # AUTH may come twice, the second time in the old form `AUTH=`: both lists count
+            offered[keyword] = f"{offered[keyword]} {parameters}" if keyword == "AUTH" and keyword in offered else parameters
+    return offered
+
+
+def path_command(verb: str, path: str, parameters: list[str]) -> bytes:
+    """`MAIL FROM:<path> ...` or `RCPT TO:<path> ...`; path: a canonical address or "" (RFC 5321 section 4.1.1.2).
+
+    Raises ValueError for what must never reach the wire, whoever let it through.
+    """
+    text = " ".join([f"{verb}:<{path}>", *parameters])
+    if not text.isprintable():
+        raise ValueError("control character in an address or parameter")
+    return text.encode("utf-8") + b"\r\n"
+
+
+def xtext(text: str) -> str:
+    """`text` as an xtext value (RFC 3461 section 4); printable ASCII in."""
+    return "".join(char if "!" <= char <= "~" and char not in "+=" else f"+{ord(char):02X}" for char in text)

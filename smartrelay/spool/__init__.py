@@ -1,0 +1,1 @@
+"""Where a message rests: durable files, the queue, each message's journal."""

@@ -1,0 +1,108 @@
+"""What a message's journal adds up to: each recipient's standing, what is owed, how often it was tried."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from smartrelay.mail.status import DEFERRED, Status, printable
+from smartrelay.spool.journal import Event
+
+
+@dataclass(slots=True)
+class Notice:
+    """A bounce that the journal called for. called: Unix seconds of that line; published: whether "bounced" is durable."""
+
+    number: int
+    called: float
+    recipients: list[int]
+    published: bool = False
+
+
+@dataclass(slots=True)
+class History:
+    """The standing of a message with `count` recipients, by their index in the envelope.
+
+    last: each one's latest status. tries: how often each was deferred. doubts: sessions lost after the final dot. relay:
+    the rule of the latest attempt. events: all that was replayed.
+    """
+
+    count: int
+    last: list[Status | None] = field(init=False)
+    tries: list[int] = field(init=False)
+    notices: dict[int, Notice] = field(default_factory=dict)
+    doubts: int = 0
+    relay: str = ""
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.last = [None] * self.count
+        self.tries = [0] * self.count
+
+    @property
+    def waiting(self) -> list[int]:
+        """The recipients whose way has not ended."""
+        return [index for index, status in enumerate(self.last) if status is None or not status.final]
+
+    @property
+    def owed(self) -> list[Notice]:
+        """Notices that were called for and are not known to be published."""
+        return [notice for notice in self.notices.values() if not notice.published]
+
+    @property
+    def attempts(self) -> int:
+        """How often the recipient that still waits was tried at most."""
+        return max((self.tries[index] for index in self.waiting), default=0)
+
+    def replay(self, events: Iterable[Event]) -> "History":
+        """Adds events in their order. Whatever an event says that cannot be, it does not count."""
+        for event in events:
+            self.events.append(event)
+            try:
+                self._apply(event)
+            except (KeyError, TypeError, ValueError, IndexError):
+                continue
+        return self
+
+    def _apply(self, event: Event) -> None:
+        kind = event["event"]
+        if kind == "attempt":
+            for index, status in results(event):
+                self.record(index, status)
+            self.relay = str(event["relay"])
+        elif kind == "notice":
+            number = int(event["number"])
+            self.notices[number] = Notice(number, float(event["time"]), [int(i) for i in event["recipients"]])
+        elif kind == "bounced":
+            self.notices[int(event["number"])].published = True
+
+    def record(self, index: int, status: Status) -> None:
+        """One recipient's newest status; a final one stands for ever."""
+        before = self.last[index]
+        if before is not None and before.final:
+            return
+        self.last[index] = status
+        self.tries[index] += status.action == DEFERRED
+        self.doubts += status.doubt
+
+
+def attempt(now: float, relay: str, statuses: dict[int, Status]) -> Event:
+    """The event of one attempt through `relay`."""
+    rows = [[i, s.action, s.dsn, s.text, s.code, s.host, s.phase, s.doubt] for i, s in sorted(statuses.items())]
+    return {"event": "attempt", "time": round(now, 3), "relay": relay, "results": rows}
+
+
+def results(event: Event) -> list[tuple[int, Status]]:
+    """The statuses in an attempt's event. Raises what a hand-made event makes it raise."""
+    return [
+        (int(i), Status(str(action), str(dsn), printable(str(text)), int(code), str(host), str(phase), bool(doubt)))
+        for i, action, dsn, text, code, host, phase, doubt in event["results"]
+    ]
+
+
+def called(now: float, number: int, recipients: list[int]) -> Event:
+    """The event that calls for notice `number` about these recipients."""
+    return {"event": "notice", "time": round(now, 6), "number": number, "recipients": recipients}
+
+
+def bounced(now: float, number: int) -> Event:
+    """The event that says that notice `number` is published."""
+    return {"event": "bounced", "time": round(now, 3), "number": number}

@@ -1,0 +1,81 @@
+"""The journal of a message: one JSON object a line in `state/ID`, appended, for all that happened to it.
+
+It is synced before anything that must not happen twice. Room for verdicts can be reserved on disk beforehand: blanks
+behind the last line, which appends then overwrite and readers ignore. A torn last line is ignored too.
+"""
+
+import json
+import os
+from typing import Any
+
+from smartrelay.spool.durable import FILE_MODE, sync_directory
+
+Event = dict[str, Any]
+_LONGEST = 64 << 20
+
+
+class Journal:
+    """The journal of one message; read once, then kept along."""
+
+    def __init__(self, spool: str, queue_id: str) -> None:
+        self._directory = f"{spool}/state"
+        self.path = f"{self._directory}/{queue_id}"
+        self.events: list[Event] = []
+        self.exists = False
+        self._end = 0
+        self._read()
+
+    def _read(self) -> None:
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return
+        with open(descriptor, "rb") as file:
+            content = file.read(_LONGEST)
+        self.exists = True
+        self._end = content.rfind(b"\n") + 1
+        self.events = [event for line in content[: self._end].split(b"\n") if (event := _parsed(line))]
+
+    def append(self, *events: Event, sync: bool) -> None:
+        """Adds events; when `sync`, returns only after they are on disk for good. Raises OSError."""
+        data = b"".join(json.dumps(event, separators=(",", ":")).encode("ascii") + b"\n" for event in events)
+        self._write(data, sync=sync)
+        self._end += len(data)
+        self.events += events
+
+    def reserve(self, octets: int) -> None:
+        """Makes sure that the journal exists and has room on disk for that much more. Raises OSError (ENOSPC)."""
+        self._write(b" " * octets, sync=True)
+
+    def remove(self) -> None:
+        """The last step in a message's life."""
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        self.exists = False
+
+    def _write(self, data: bytes, *, sync: bool) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self.path, flags, FILE_MODE)
+        try:
+            written = 0
+            while written < len(data):
+                written += os.pwrite(descriptor, data[written:], self._end + written)
+            if sync:
+                os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        if not self.exists:
+            self.exists = True
+            if sync:
+                sync_directory(self._directory)
+
+
+def _parsed(line: bytes) -> Event | None:
+    """The event in a line, None for what is none (blanks of a reservation, a line torn by a crash)."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None

@@ -1,0 +1,117 @@
+"""A message in hand: its file is open and locked, nobody else works on it until it is let go.
+
+The lock is flock(2) on the message's file itself: it ends with the process whatever happens, and passes and operators take
+the same one.
+"""
+
+import fcntl
+import os
+import stat
+from io import BufferedReader
+
+from smartrelay.mail.envelope import Envelope
+from smartrelay.mail.stored import LONGEST_LINE, BadEnvelope, read
+from smartrelay.spool.history import History
+from smartrelay.spool.journal import Event, Journal
+from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
+
+_FIRST_READ = 4096
+
+
+class MessageInHand:
+    """One locked message: envelope, history, and its text as often as it is asked for.
+
+    Raises on construction MessageBusy when somebody else has it, NoSuchMessage when the name is gone, CorruptMessage when
+    the file is no message (the caller sets it aside; `close` is done by then).
+    """
+
+    def __init__(self, spool: str, path: str, queue_id: str) -> None:
+        self.queue_id = queue_id
+        self.path = path
+        self._descriptor = lock(path)
+        try:
+            self.envelope, self._text_at = self._read_envelope()
+        except BaseException:
+            self.close()
+            raise
+        self.journal = Journal(spool, queue_id)
+        self.history = History(len(self.envelope.recipients)).replay(self.journal.events)
+
+    def _read_envelope(self) -> tuple[Envelope, int]:
+        with open(self._descriptor, "rb", closefd=False) as file:
+            line = file.readline(LONGEST_LINE)
+        try:
+            envelope = read(line)
+        except BadEnvelope as error:
+            raise CorruptMessage(f"{self.path}: {error}") from error
+        size = os.fstat(self._descriptor).st_size - len(line)
+        if not line.endswith(b"\n") or size != envelope.facts.stored:
+            raise CorruptMessage(f"{self.path}: its text is not what its envelope says")
+        return envelope, len(line)
+
+    def text(self) -> BufferedReader:
+        """The message's text from its first octet; each call gives an independent reader."""
+        file = open(self.path, "rb")  # noqa: SIM115 - the caller closes it; the name is ours while we hold the lock
+        file.seek(self._text_at)
+        return file
+
+    def record(self, *events: Event, sync: bool) -> None:
+        """Adds to the journal and to the history at once. Raises OSError."""
+        self.journal.append(*events, sync=sync)
+        self.history.replay(events)
+
+    def close(self) -> None:
+        """Lets the lock go; harmless when it is gone."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
+def lock(path: str) -> int:
+    """An open descriptor on `path` with its lock held, once it is certain that the path still means that file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise NoSuchMessage(f"{path} is gone") from None
+    except OSError as error:
+        raise CorruptMessage(f"{path}: cannot be opened: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MessageBusy(f"{path.rpartition('/')[2][:17]} is being delivered now; try again, or use --wait") from None
+        held, named = os.fstat(descriptor), _status(path)
+        if named is None or (named.st_dev, named.st_ino) != (held.st_dev, held.st_ino):
+            raise NoSuchMessage(f"{path} is gone")
+        if not stat.S_ISREG(held.st_mode):
+            raise CorruptMessage(f"{path} is not a file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def peek(path: str) -> Envelope:
+    """The envelope in a spool file. Raises NoSuchMessage when it is gone, CorruptMessage when it is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise NoSuchMessage(f"{path} is gone") from None
+    except OSError as error:
+        raise CorruptMessage(f"{path}: {error.strerror}") from error
+    try:
+        text = os.read(descriptor, _FIRST_READ)
+        while b"\n" not in text and (more := os.read(descriptor, 1 << 16)):
+            text += more
+        return read(text.partition(b"\n")[0])
+    except (BadEnvelope, OSError) as error:
+        raise CorruptMessage(f"{path}: {error}") from error
+    finally:
+        os.close(descriptor)

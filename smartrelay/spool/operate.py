@@ -1,0 +1,90 @@
+"""What an operator does to one message: hold, release, retry, delete.
+
+Each takes the message's lock, looks at its name again, and is one rename or unlink; a pass at work is never disturbed and
+never surprised. A message that is being delivered is busy; `wait` is for how many seconds to try again.
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+from smartrelay.spool import names
+from smartrelay.spool.durable import sync_directory
+from smartrelay.spool.journal import Event, Journal
+from smartrelay.spool.message import lock
+from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
+
+_POLL = 0.05
+_TRIES = 10
+
+
+def hold(spool: str, one: str, *, wait: float = 0.0) -> None:
+    """Sets a message aside: no pass touches it, and it does not age, until it is released."""
+    _move(spool, one, names.HOLD, "hold", wait)
+
+
+def release(spool: str, one: str, *, wait: float = 0.0) -> None:
+    """Takes a held message back; it wants a pass at once. One that is not held is left as it is."""
+    _move(spool, one, names.NEW, "release", wait, only_from=names.HOLD)
+
+
+def retry(spool: str, one: str, *, wait: float = 0.0) -> None:
+    """Makes a message due now. Raises NoSuchMessage for one that is held: release it first."""
+    _move(spool, one, names.NEW, "retry", wait, only_from=names.CUR)
+
+
+def delete(spool: str, one: str, *, wait: float = 0.0) -> None:
+    """Removes a message for good, without a bounce."""
+
+    def remove(path: str) -> None:
+        os.unlink(path)
+        sync_directory(os.path.dirname(path))
+        Journal(spool, one).remove()
+
+    _locked(spool, one, remove, wait)
+
+
+def _move(spool: str, one: str, to: str, verb: str, wait: float, only_from: str = "") -> None:
+    def move(path: str) -> None:
+        directory = path.split("/")[-2]
+        if directory == to:
+            return
+        if only_from and directory != only_from:
+            if directory == names.HOLD:
+                raise NoSuchMessage(f"{one} is held; `smartrelay queue release {one}` takes it back")
+            return
+        event: Event = {"event": verb, "time": round(time.time(), 3)}
+        Journal(spool, one).append(event, sync=False)
+        os.rename(path, f"{spool}/{to}/{one}")
+        sync_directory(f"{spool}/{to}")
+        sync_directory(os.path.dirname(path))
+
+    _locked(spool, one, move, wait)
+
+
+def _locked(spool: str, one: str, act: Callable[[str], None], wait: float) -> None:
+    """Does `act` on the message's path with its lock held; looks again while the message moves under our eyes."""
+    end = time.monotonic() + wait
+    for attempt in range(1_000_000):
+        path = names.find(spool, one)
+        try:
+            descriptor = lock(path)
+        except MessageBusy:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_POLL)
+            continue
+        except NoSuchMessage:
+            if attempt >= _TRIES and time.monotonic() >= end:
+                raise
+            continue
+        except CorruptMessage:
+            act(path)  # what cannot be opened cannot be in anybody's hand
+            return
+        try:
+            act(path)
+            return
+        except FileNotFoundError:
+            continue  # a pass took it in between our look and our rename
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,285 @@
+"""The queue as a pass sees it: the messages that wait, and those that are in the process of being relayed.
+
+Nothing above this class knows files, so that a second engine can stand behind it. All methods may be called from several
+threads. What a crash leaves at any step: a draft in `tmp/` (acknowledged to nobody, swept by age), a message in its old
+state or its new one (renames), a journal without a message (removed by `sweep`), never a message lost.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+
+from smartrelay.errors import SpoolError
+from smartrelay.mail.envelope import Envelope
+from smartrelay.spool import names, queue_id
+from smartrelay.spool.durable import Draft, sync_directory
+from smartrelay.spool.journal import Event, Journal
+from smartrelay.spool.message import MessageInHand, peek
+from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
+
+WRITER_LIFE = 86400
+"""Seconds a writer may take for a draft (an SMTP session of a day would be one)."""
+
+OSSIFIED = 36 * 3600
+"""Seconds after which a draft is swept; must exceed WRITER_LIFE, so that no living writer loses its file."""
+
+_BATCH = 100
+_BATCH_SECONDS = 1.0
+
+Warn = Callable[[str], None]
+
+
+class Queue:
+    """The spool at `spool`, as one pass works on it.
+
+    clock: Unix seconds. entropy: like os.urandom. horizon: seconds beyond which a next attempt is taken for a clock's
+    mistake. warn: told in a sentence of what was set aside.
+    """
+
+    def __init__(
+        self,
+        spool: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        entropy: Callable[[int], bytes] = os.urandom,
+        horizon: float = names.SANE_FUTURE,
+        warn: Warn = lambda text: None,
+    ) -> None:
+        self.spool = spool
+        self._clock = clock
+        self._entropy = entropy
+        self._horizon = horizon
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._waiting: dict[str, str] = {}
+        self._next_due = 0.0
+        self._relayed: dict[str, MessageInHand] = {}
+        self._finished: list[Journal] = []
+        self._finished_since = 0.0
+
+    def must_be_writable(self) -> None:
+        """Raises SpoolError when verdicts could not be written: then nothing may be sent (it would be sent again and again)."""
+        for directory in (names.NEW, names.CUR, "state", "tmp"):
+            path = f"{self.spool}/{directory}"
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise SpoolError(f"cannot write to {path}: read-only or not ours; nothing was sent")
+
+    # what waits
+
+    def take_in(self, wanted: Callable[[Envelope, str], bool] | None = None) -> list[str]:
+        """Moves `new/` to `cur/` (all of it, or the wanted); returns the ids. Nothing else empties `new/`."""
+        taken = []
+        for name in sorted(os.listdir(f"{self.spool}/{names.NEW}")):
+            if not queue_id.is_valid(name):
+                self._set_aside(names.NEW, name, "its name is no queue id")
+                continue
+            if wanted is not None and not self._is_wanted(name, wanted):
+                continue
+            due = names.waiting_name(name, self._clock())
+            try:
+                os.rename(f"{self.spool}/{names.NEW}/{name}", f"{self.spool}/{names.CUR}/{due}")
+            except FileNotFoundError:
+                continue  # an operator was quicker
+            taken.append(name)
+            with self._lock:
+                self._waiting[name] = due
+        return taken
+
+    def _is_wanted(self, name: str, wanted: Callable[[Envelope, str], bool]) -> bool:
+        try:
+            return wanted(self.get_envelope(name), name)
+        except (NoSuchMessage, CorruptMessage):
+            return False
+
+    def read_directory(self, *, everything: bool = False) -> int:
+        """Looks at `cur/` again for what is due (or for all of it); returns how many messages are not."""
+        scan = names.Scan(self.spool, self._clock() if not everything else float("inf"), self._horizon)
+        for name in scan.strange:
+            self._set_aside(names.CUR, name, "its name is no queue id")
+        with self._lock:
+            self._waiting = {name[: queue_id.LENGTH]: name for name in scan.due if name[: queue_id.LENGTH] not in self._relayed}
+            self._next_due = scan.next_due
+        return scan.waiting
+
+    def get_waiting(self) -> list[str]:
+        """The ids of the messages that are due, oldest first."""
+        with self._lock:
+            return sorted(self._waiting)
+
+    def has_waiting(self) -> bool:
+        """Whether any message is due, as far as the last look went."""
+        return bool(self._waiting)
+
+    @property
+    def next_due(self) -> float:
+        """When the next of the messages becomes due that were not at the last look."""
+        return self._next_due
+
+    def get_relayed(self) -> list[str]:
+        """The ids of the messages that this pass has in hand."""
+        with self._lock:
+            return sorted(self._relayed)
+
+    # one message
+
+    def set_relaying(self, one: str) -> MessageInHand:
+        """Takes a waiting message in hand. Raises MessageBusy, NoSuchMessage, or CorruptMessage after setting it aside."""
+        with self._lock:
+            name = self._waiting.pop(one, None)
+        if name is None:
+            raise NoSuchMessage(f"{one} does not wait")
+        try:
+            message = MessageInHand(self.spool, f"{self.spool}/{names.CUR}/{name}", one)
+        except CorruptMessage as error:
+            self._set_aside(names.CUR, name, str(error))
+            raise
+        with self._lock:
+            self._relayed[one] = message
+        return message
+
+    def set_waiting(self, one: str, due: float) -> None:
+        """Lets a message go that is to be tried again at `due`."""
+        message = self._relayed[one]
+        name = names.waiting_name(one, due)
+        path = f"{self.spool}/{names.CUR}/{name}"
+        try:
+            if path != message.path:
+                os.rename(message.path, path)
+        finally:
+            with self._lock:
+                self._relayed.pop(one)
+                self._next_due = min(self._next_due, due) if self._next_due else due
+            message.close()
+
+    def put_back(self, one: str) -> None:
+        """Lets a message go that this pass will take in hand again: it waits as it did before."""
+        with self._lock:
+            message = self._relayed.pop(one)
+            self._waiting[one] = message.path.rpartition("/")[2]
+        message.close()
+
+    def note_published(self, origin: str, event: Event) -> None:
+        """Adds `event` ("bounced") to the journal of `origin` if that message is still there and does not know it."""
+        with self._lock:
+            if origin in self._relayed:
+                return  # whoever has it in hand writes it himself
+        journal = Journal(self.spool, origin)
+        known = any(e.get("event") == "bounced" and e.get("number") == event["number"] for e in journal.events)
+        if journal.exists and not known:
+            journal.append(event, sync=True)
+
+    def add_message(self, one: str) -> None:
+        """Tells of a message that this pass itself has published in `new/`."""
+        path = f"{self.spool}/{names.NEW}/{one}"
+        due = names.waiting_name(one, self._clock())
+        try:
+            os.rename(path, f"{self.spool}/{names.CUR}/{due}")
+        except FileNotFoundError:
+            return
+        with self._lock:
+            self._waiting[one] = due
+
+    def done(self, one: str) -> None:
+        """Ends a message whose every recipient is final and to whom nothing is owed: the unlink is the verdict."""
+        message = self._relayed[one]
+        try:
+            os.unlink(message.path)
+        finally:
+            with self._lock:
+                self._relayed.pop(one)
+            message.close()
+        with self._lock:
+            if not self._finished:
+                self._finished_since = self._clock()
+            self._finished.append(message.journal)
+            full = len(self._finished) >= _BATCH or not 0 <= self._clock() - self._finished_since < _BATCH_SECONDS
+        if full:
+            self.settle()
+
+    def settle(self) -> None:
+        """Makes the unlinks so far durable, then lets their journals go. Called at each connection's end."""
+        with self._lock:
+            finished, self._finished = self._finished, []
+        if not finished:
+            return
+        sync_directory(f"{self.spool}/{names.CUR}")
+        for journal in finished:
+            if journal.exists:
+                journal.remove()
+
+    def get_envelope(self, one: str) -> Envelope:
+        """The envelope of a message, without taking it in hand."""
+        return peek(self.get_path(one))
+
+    def get_path(self, one: str) -> str:
+        """The file of a message now, for a person to look at. Raises NoSuchMessage."""
+        with self._lock:
+            name = self._waiting.get(one)
+            message = self._relayed.get(one)
+        if message is not None:
+            return message.path
+        if name is not None:
+            return f"{self.spool}/{names.CUR}/{name}"
+        return names.find(self.spool, one)
+
+    def create_new_message(self, envelope: Envelope, one: str = "") -> Draft:
+        """A draft of a new message, with an id derived elsewhere or a new one."""
+        return Draft(self.spool, one or queue_id.new(int(self._clock() * 1e6), self._entropy(6)), envelope)
+
+    def was_seen(self, one: str) -> bool:
+        """Whether any pass or operator has dealt with the message before."""
+        return os.path.lexists(f"{self.spool}/state/{one}")
+
+    def count_waiting(self) -> int:
+        """How many messages the queue holds, but for held ones."""
+        return len(os.listdir(f"{self.spool}/{names.NEW}")) + len(os.listdir(f"{self.spool}/{names.CUR}"))
+
+    def probe(self, one: str) -> None:
+        """Takes a waiting message in hand for a moment: one that is corrupt is set aside by that."""
+        try:
+            self.set_relaying(one)
+        except (NoSuchMessage, CorruptMessage, MessageBusy):
+            return
+        self.put_back(one)
+
+    def is_published(self, one: str) -> bool:
+        """Whether a message with this (derived) id stands in the queue in any state."""
+        try:
+            self.get_path(one)
+        except NoSuchMessage:
+            return False
+        return True
+
+    # what a crash left
+
+    def sweep(self) -> None:
+        """Removes drafts that no living writer has, and journals whose message is gone."""
+        now = self._clock()
+        for name in os.listdir(f"{self.spool}/tmp"):
+            path = f"{self.spool}/tmp/{name}"
+            try:
+                if os.stat(path, follow_symlinks=False).st_mtime < now - OSSIFIED:
+                    os.unlink(path)
+            except OSError:
+                continue
+        orphans = set(os.listdir(f"{self.spool}/state"))
+        # `new` twice: a message that goes from cur back to new between two looks is seen by one of them
+        for directory in (names.NEW, names.CUR, names.HOLD, names.CORRUPT, names.CUR, names.NEW):
+            if not orphans:
+                return
+            orphans.difference_update(name[: queue_id.LENGTH] for name in os.listdir(f"{self.spool}/{directory}"))
+        sync_directory(f"{self.spool}/{names.CUR}")
+        for name in orphans:
+            if queue_id.is_valid(name):
+                os.unlink(f"{self.spool}/state/{name}")
+
+    def _set_aside(self, directory: str, name: str, why: str) -> None:
+        target = f"{self.spool}/{names.CORRUPT}/{name}"
+        if os.path.lexists(target):
+            target += f".{int(self._clock())}"
+        try:
+            os.rename(f"{self.spool}/{directory}/{name}", target)
+        except FileNotFoundError:
+            return
+        self._warn(f"set aside as {target}: {why}; look at it, then delete it or put it right and move it to {names.NEW}/")

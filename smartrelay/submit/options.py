@@ -1,0 +1,182 @@
+"""The sendmail command line: what each option means here (the rows D-001 to D-046 of the checklist).
+
+Options are read as getopt reads them: flags may be grouped, a value is glued on or is the next word (which then may begin
+with `-`), options may follow addresses, `--` ends them. On the enqueue path: imports `errors` only.
+"""
+
+from smartrelay.errors import UsageError
+
+DELIVER, LIST, FLUSH, NEWALIASES, NOTHING, VERSION, HELP = (
+    "deliver",
+    "list",
+    "flush",
+    "newaliases",
+    "nothing",
+    "version",
+    "help",
+)
+
+_FLAGS = "itvnmUGxcsEJI"
+_VALUES = "fFrBCNRVLhpXOAbo"
+_GLUED = "qdeT"
+"""Options whose value, if any, is glued on: they never take the next word."""
+
+_NAMES = {
+    "mailq": LIST,
+    "newaliases": NEWALIASES,
+    "runq": FLUSH,
+    "hoststat": NOTHING,
+    "purgestat": NOTHING,
+}
+_MODES = {"m": DELIVER, "p": LIST, "i": NEWALIASES, "h": NOTHING, "H": NOTHING}
+_NO_DAEMON = "there is no daemon here; `smartrelay setup` puts the timer in place that sends what is queued"
+_BAD_MODES = {"d": _NO_DAEMON, "D": _NO_DAEMON, "l": _NO_DAEMON}
+
+
+class Options:
+    """What one command line asks for. sender: -f as given, None when absent. dot_ends: a lone dot ends the message."""
+
+    __slots__ = (
+        "config",
+        "dot_ends",
+        "envid",
+        "from_header",
+        "full_name",
+        "mode",
+        "notify",
+        "operands",
+        "ret",
+        "sender",
+        "spool",
+        "verbose",
+    )
+
+    def __init__(self) -> None:
+        self.mode = DELIVER
+        self.sender: str | None = None
+        self.full_name = ""
+        self.from_header = False
+        self.dot_ends = True
+        self.verbose = False
+        self.notify = self.ret = self.envid = ""
+        self.config = self.spool = ""
+        self.operands: list[str] = []
+
+
+def parse(arguments: list[str]) -> Options:
+    """The options in `arguments`, whose first is the name of the program. Raises UsageError."""
+    options = Options()
+    name = arguments[0].rpartition("/")[2] if arguments else ""
+    options.mode = _NAMES.get(name, DELIVER)
+    if name == "rmail":
+        options.dot_ends = False
+    words = arguments[1:]
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            options.operands += words
+            break
+        if word.startswith("--"):
+            _long(options, word, words)
+        elif word.startswith("-") and len(word) > 1:
+            _group(options, word[1:], words)
+        else:
+            options.operands.append(word)
+    if options.operands and options.mode not in (DELIVER, LIST):
+        raise UsageError(f"the mode {options.mode!r} takes no addresses")
+    return options
+
+
+def _long(options: Options, word: str, words: list[str]) -> None:
+    name, equals, value = word.partition("=")
+    if name in ("--version", "--help"):
+        options.mode = name[2:]
+        return
+    if name not in ("--config", "--spool"):
+        raise UsageError(f"unknown option {name!a}")
+    if not equals:
+        if not words:
+            raise UsageError(f"option {name} needs a value")
+        value = words.pop(0)
+    setattr(options, name[2:], value)
+
+
+def _group(options: Options, group: str, words: list[str]) -> None:
+    while group:
+        letter, group = group[0], group[1:]
+        if letter in _FLAGS:
+            _flag(options, letter)
+        elif letter in _GLUED:
+            _glued(options, letter, group)
+            return
+        elif letter in _VALUES:
+            if not group and not words:
+                raise UsageError(f"option -{letter} needs a value")
+            _valued(options, letter, group or words.pop(0))
+            return
+        else:
+            raise UsageError(f"unknown option -{ascii(letter)[1:-1]}")
+
+
+def _flag(options: Options, letter: str) -> None:
+    if letter == "i":
+        options.dot_ends = False
+    elif letter == "t":
+        options.from_header = True
+    elif letter == "v":
+        options.verbose = True
+    elif letter == "I":
+        options.mode = NEWALIASES
+
+
+def _glued(options: Options, letter: str, value: str) -> None:
+    if letter == "q":
+        if value[:1] not in ("", "f") and not value[0].isdigit():
+            raise UsageError(f"-q{ascii(value)[1:-1]} is not known here; use `smartrelay flush` with --domain or --sender")
+        options.mode = FLUSH
+    elif letter == "d" and value.startswith("0.1"):
+        options.mode = VERSION
+
+
+def _valued(options: Options, letter: str, value: str) -> None:
+    if letter in "fr":
+        options.sender = value
+    elif letter == "F":
+        options.full_name = value
+    elif letter == "C":
+        options.config = value
+    elif letter == "o":
+        if value.startswith("i"):
+            options.dot_ends = False
+    elif letter == "b":
+        _mode(options, value)
+    elif letter == "B":
+        if value.upper() not in ("7BIT", "8BITMIME", "BINARYMIME"):
+            raise UsageError(f"-B takes 7BIT or 8BITMIME, not {value!a}")
+    elif letter in "NRV":
+        _dsn(options, letter, value)
+
+
+def _mode(options: Options, value: str) -> None:
+    if value not in _MODES:
+        raise UsageError(_BAD_MODES.get(value, f"the mode -b{ascii(value)[1:-1]} is not known here"))
+    options.mode = _MODES[value]
+
+
+def _dsn(options: Options, letter: str, value: str) -> None:
+    """-N, -R, -V: what the sender wants to be told (RFC 3461 section 4)."""
+    if letter == "V":
+        if not value or len(value) > 100 or not value.isascii() or not value.isprintable():
+            raise UsageError("-V takes an envelope id of 1 to 100 printable characters")
+        options.envid = value
+        return
+    value = value.upper()
+    if letter == "R":
+        if value not in ("FULL", "HDRS"):
+            raise UsageError(f"-R takes full or hdrs, not {value!a}")
+        options.ret = value
+        return
+    wanted = value.split(",")
+    if value != "NEVER" and not all(word in ("SUCCESS", "FAILURE", "DELAY") for word in wanted):
+        raise UsageError(f"-N takes never, or failure, delay and success with commas, not {value!a}")
+    options.notify = value

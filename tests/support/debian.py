@@ -1,0 +1,106 @@
+"""Programs of Debian packages, unpacked into a private folder and never installed.
+
+Debian's mail transfer agents conflict with one another and take over /usr/sbin/sendmail, so each has a root of its own,
+together with the libraries that this machine lacks. Their programs look up users that only installing would make:
+`environment` gives them a passwd file that has them, by nss_wrapper.
+"""
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+CACHE = os.environ.get("SMARTRELAY_TEST_CACHE") or os.path.join(ROOT, ".cache", "debian")
+
+# The roots that tests use, and the packages in each.
+ROOTS = {
+    "exim": ("exim4-daemon-light", "libnss-wrapper"),
+    "postfix": ("postfix", "libnss-wrapper"),
+}
+
+
+def root(name: str) -> str:
+    """The folder with the unpacked packages of `name`; they are fetched when it is not there yet."""
+    path = os.path.join(CACHE, name)
+    if not os.path.isdir(path):
+        os.makedirs(CACHE, exist_ok=True)
+        # Under a name of its own until it is whole: several test processes may do this at once, and one may be killed.
+        unfinished = tempfile.mkdtemp(prefix=f"{name}.", dir=CACHE)
+        os.chmod(unfinished, 0o755)
+        try:
+            _unpack(_with_missing_libraries(ROOTS[name]), unfinished)
+            os.rename(unfinished, path)
+        except OSError:
+            if not os.path.isdir(path):
+                raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return path
+
+
+def program(name: str, relative: str) -> str:
+    """The path of a program in the root `name`, such as `usr/sbin/smtp-sink` in `postfix`."""
+    return os.path.join(root(name), relative)
+
+
+def environment(name: str, folder: str, users: dict[str, tuple[int, int]] | None = None) -> dict[str, str]:
+    """What a program of the root `name` needs around it: its libraries, and `users`, known from files in `folder`."""
+    top = root(name)
+    libraries = [
+        *glob.glob(f"{top}/usr/lib/*-linux-gnu*"),
+        *glob.glob(f"{top}/lib/*-linux-gnu*"),
+        f"{top}/usr/lib/{name}",
+    ]
+    variables = {**os.environ, "LC_ALL": "C.UTF-8", "LD_LIBRARY_PATH": ":".join(libraries)}
+    if users:
+        (wrapper,) = glob.glob(f"{top}/usr/lib/*/libnss_wrapper.so")
+        lines = {"passwd": "{user}:x:{uid}:{gid}::/nonexistent:/usr/sbin/nologin\n", "group": "{user}:x:{gid}:\n"}
+        for database, line in lines.items():
+            path = os.path.join(folder, database)
+            with open(f"/etc/{database}", encoding="utf-8") as known, open(path, "w", encoding="utf-8") as file:
+                # Ours come first: who looks up an id gets the private name.
+                file.writelines(line.format(user=user, uid=uid, gid=gid) for user, (uid, gid) in users.items())
+                file.write(known.read())
+            os.chmod(path, 0o644)
+            variables[f"NSS_WRAPPER_{database.upper()}"] = path
+        variables["LD_PRELOAD"] = wrapper
+    return variables
+
+
+def is_installed(package: str) -> bool:
+    """Whether dpkg has the package in working order."""
+    query = ["dpkg-query", "--show", "--showformat", "${db:Status-Status}\n", package]
+    return "installed" in subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
+
+
+def _with_missing_libraries(packages: tuple[str, ...]) -> list[str]:
+    """The packages, and each library below them that is not on this machine."""
+    wanted: list[str] = []
+    waiting = list(packages)
+    while waiting:
+        package = waiting.pop()
+        if package in wanted:
+            continue
+        wanted.append(package)
+        listing = subprocess.run(
+            ["apt-cache", "depends", "--important", package], capture_output=True, text=True, check=True
+        )
+        below = re.findall(r"^[ |]*(?:Pre)?Depends: (lib[^\s:]+)", listing.stdout, re.MULTILINE)
+        waiting += [library for library in below if not is_installed(library)]
+    return wanted
+
+
+def _unpack(packages: list[str], folder: str) -> None:
+    with tempfile.TemporaryDirectory() as downloads:
+        # As the user who runs this: apt's own sandbox user can't write into a private folder, and complains.
+        download = ["apt-get", "-q", "-o", f"APT::Sandbox::User={_user_name()}", "download", *packages]
+        subprocess.run(download, cwd=downloads, check=True, stdout=subprocess.DEVNULL)
+        for archive in sorted(glob.glob(f"{downloads}/*.deb")):
+            subprocess.run(["dpkg-deb", "--extract", archive, folder], check=True)
+
+
+def _user_name() -> str:
+    return subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
