@@ -97,7 +97,7 @@ def flush(
     if every is not None and (wish.told or as_json):
         raise UsageError("--every takes no ID, --all, --domain, --sender or --json")
     run = _Run(common, wish, wait=wait, fail_if_busy=fail_if_busy, as_json=as_json)
-    run.prepare()
+    run.prepare(for_ever=every is not None)
     return run.repeat(every) if every is not None else run.once()
 
 
@@ -117,8 +117,9 @@ class _Run:
         self._signal = 0
         self._stop: Callable[[], None] = lambda: None
 
-    def prepare(self) -> None:
-        """Reads what only the caller may read, then becomes the spool's owner.
+    def prepare(self, *, for_ever: bool) -> None:
+        """Reads what only the caller may read (for one pass, only if there is something to do), then becomes the spool's
+        owner.
 
         What is wrong with the configuration is kept for later: first the spool must come to rest (design 2.4).
         """
@@ -126,7 +127,7 @@ class _Run:
         self._spool = found.spool
         try:
             self._config = configuration.load(self._common.config, self._common.spool)
-            if os.geteuid() == 0 and not self._is_idle_for_root():
+            if os.geteuid() == 0 and (for_ever or not self._is_idle_for_root()):
                 self._read_routes()
         except ConfigError as error:
             self._wrong = error

@@ -1,7 +1,10 @@
 """The queue as `mailq` shows it, and the sendmail command's help."""
 
+import os
+
 import click
 
+from smartrelay import settings
 from smartrelay.cli.listing import write_mailq
 from smartrelay.cli.options import Common, common_options
 from smartrelay.errors import EX_OK
@@ -32,7 +35,9 @@ Called as mailq, newaliases, runq or send-mail it behaves as that program.
 @common_options
 def mailq(common: Common) -> int:
     """The queue in Postfix's layout, for programs that read it."""
-    write_mailq(entries(common.enter_spool().spool))
+    found = settings.load(common.config, common.spool)
+    # before the first message there is no spool, and monitoring must find an empty queue
+    write_mailq(entries(common.enter_spool().spool) if os.path.lexists(found.spool) else [])
     return EX_OK
 
 

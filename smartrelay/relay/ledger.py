@@ -21,6 +21,7 @@ from smartrelay.spool import queue_id
 from smartrelay.spool.history import attempt, bounced, called
 from smartrelay.spool.message import MessageInHand
 from smartrelay.spool.queue import Queue
+from smartrelay.spool.trouble import NoSuchMessage
 
 _ROW = 700
 """Octets that one recipient's verdict may need in the journal."""
@@ -92,8 +93,13 @@ class Ledger:
         return one in self._work
 
     def take(self, one: str) -> MessageInHand:
-        """The message, in hand. Raises what `Queue.set_relaying` raises; the share is given up then."""
-        work = self._work[one]
+        """The message, in hand, with nothing left undone that a crash cut short.
+
+        Raises what `Queue.set_relaying` raises, and OSError; the share is given up then.
+        """
+        work = self._work.get(one)
+        if work is None:
+            raise NoSuchMessage(f"{one} has left this pass")
         with work.lock:
             if work.message is None:
                 try:
@@ -101,10 +107,19 @@ class Ledger:
                 except BaseException:
                     self._forget(one, work)
                     raise
-                self._settle_origin(work.message.envelope)
-                self._finish_notices(work.message)
+                self._catch_up(work.message, work)
             work.users += 1
             return work.message
+
+    def _catch_up(self, message: MessageInHand, work: _Work) -> None:
+        try:
+            self._settle_origin(message.envelope)
+            self._finish_notices(message)
+        except BaseException:
+            work.message = None
+            self._forget(message.queue_id, work, all_shares=True)
+            self._queue.set_waiting(message.queue_id, self._next_attempt(message))
+            raise
 
     def prepare(self, consignment: Consignment) -> None:
         """Before a transaction that may leave recipients waiting: room on disk for its verdicts. Raises OSError."""
@@ -171,8 +186,11 @@ class Ledger:
             self._log.removed(message.queue_id)
             self._report.add(messages=1)
             return
-        due = next_attempt(self._clock(), history.attempts, history.doubts, self._retry, self._share())
-        self._queue.set_waiting(message.queue_id, due)
+        self._queue.set_waiting(message.queue_id, self._next_attempt(message))
+
+    def _next_attempt(self, message: MessageInHand) -> float:
+        history = message.history
+        return next_attempt(self._clock(), history.attempts, history.doubts, self._retry, self._share())
 
     # notices
 

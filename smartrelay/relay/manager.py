@@ -67,7 +67,7 @@ class SmartHostESMTPRelayingManager:
         self._attempts: dict[NextHop, _AttemptManager] = {}
         self._factories: dict[NextHop, SMTPManagedRelayerFactory] = {}
         self._workers: set[threading.Thread] = set()
-        self._known: set[str] = set()
+        self._seen: set[str] = set()
         self._ledger = Ledger(queue, log, self.report, config.hostname, config.retry, clock)
 
     def stop(self) -> None:
@@ -104,16 +104,16 @@ class SmartHostESMTPRelayingManager:
         """Takes in what is new or has become due; returns how many messages were planned."""
         for one in self._queue.take_in(self._wanted):
             self._tell(one)
-        if not self._known or self._clock() >= self._queue.next_due:
-            self._queue.read_directory(everything=self._everything or self._wanted is not None)
+        told = self._everything or self._wanted is not None
+        if self._clock() >= self._queue.next_due:
+            self._queue.read_directory(everything=told)
         planned = 0
         for one in self._queue.get_waiting():
-            # under --all and the like nothing is "due": each message is tried once
-            again = one in self._known and (self._everything or self._wanted is not None)
-            if again or self._ledger.is_planned(one):
+            if one in self._seen or self._ledger.is_planned(one):
                 continue
+            if told:
+                self._seen.add(one)  # whatever is "due" does not count then, so each message has one turn
             planned += self._plan(one)
-        self._known.add("")
         return planned
 
     def _plan(self, one: str) -> bool:
@@ -122,12 +122,8 @@ class SmartHostESMTPRelayingManager:
         except (NoSuchMessage, CorruptMessage):
             self._queue.probe(one)
             return False
-        if self._wanted is not None:
-            self._known.add(one)
-            if not self._wanted(envelope, one):
-                return False
-        elif self._everything:
-            self._known.add(one)
+        if self._wanted is not None and not self._wanted(envelope, one):
+            return False
         hops = self._hops(envelope)
         nowhere = hops.pop(None, None)
         self._ledger.plan(one, len(hops) + (nowhere is not None))

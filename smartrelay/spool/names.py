@@ -39,11 +39,12 @@ def split(name: str) -> tuple[str, int] | None:
 
 
 class Scan:
-    """One look at `cur/`: which names are due, what is no name of ours, and when the next of the others is due."""
+    """One look at `cur/`: which names are due (all, with `everything`), what is no name of ours, and when the next of the
+    others is due."""
 
     __slots__ = ("due", "next_due", "strange", "waiting")
 
-    def __init__(self, spool: str, now: float, horizon: float = SANE_FUTURE) -> None:
+    def __init__(self, spool: str, now: float, horizon: float = SANE_FUTURE, *, everything: bool = False) -> None:
         self.due: list[str] = []
         self.strange: list[str] = []
         self.waiting = 0
@@ -54,7 +55,7 @@ class Scan:
             stamp = name[_LENGTH + 3 :]
             if name[_LENGTH : _LENGTH + 3] == _MARK and stamp.isdigit() and valid(name[:_LENGTH]) and len(stamp) < 16:
                 at = int(stamp)
-                if now < at <= furthest:
+                if now < at <= furthest and not everything:
                     self.waiting += 1
                     nearest = min(nearest, at)
                     continue

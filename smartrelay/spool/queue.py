@@ -94,7 +94,7 @@ class Queue:
 
     def read_directory(self, *, everything: bool = False) -> int:
         """Looks at `cur/` again for what is due (or for all of it); returns how many messages are not."""
-        scan = names.Scan(self.spool, self._clock() if not everything else float("inf"), self._horizon)
+        scan = names.Scan(self.spool, self._clock(), self._horizon, everything=everything)
         for name in scan.strange:
             self._set_aside(names.CUR, name, "its name is no queue id")
         with self._lock:

@@ -1,0 +1,38 @@
+"""The configuration that setup begins with: all comment, but for what differs from the defaults on this machine."""
+
+from smartrelay.installation.places import Places
+
+_TEXT = """\
+# smartrelay's configuration: smartrelay.toml(5). What is commented out is the default or an example.
+# Until a [[relay]] is set mail is queued and kept: nothing is sent anywhere.
+
+#hostname = "host.example.org"          # the name in EHLO and Message-ID; default: this host's own
+#domain = "example.org"                 # completes local names; default: the domain of hostname
+@SPOOL@
+#max_message_size = "50M"
+#max_recipients = 10000
+#min_free_space = "100M"                # a fuller disk takes no more mail
+
+#[[relay]]                              # the first that matches wins
+#name = "work"
+#sender = ["*@example.org"]             # which senders; absent: any
+#recipient = ["*"]                      # which recipients; absent: any
+#hosts = ["smtp+tls://smtp.example.org:587"]   # tried in order
+#auth = { user = "me", secret = "file:@DIRECTORY@/work.secret" }
+
+#[queue]
+#retry = ["1m", "5m", "15m", "30m", "1h", "2h", "3h"]   # the last repeats
+
+#[limits]
+#max_connections = 20                   # at once, over all next hops
+#max_connections_per_host = 20
+#max_messages_per_connection = 100
+"""
+
+
+def configuration(places: Places) -> bytes:
+    """The text for this installation. The spool is written out unless every program finds it without."""
+    spool = f'spool = "{places.spool}"'
+    if places.default_spool:
+        spool = "#" + spool
+    return _TEXT.replace("@SPOOL@", spool).replace("@DIRECTORY@", places.config.rpartition("/")[0]).encode()

@@ -1,0 +1,84 @@
+"""Steps that tell a running systemd about the units."""
+
+import os
+from dataclasses import dataclass
+
+from smartrelay.installation import commands
+from smartrelay.installation.places import Places
+from smartrelay.installation.step import Site
+from smartrelay.installation.units import SERVICE, WATCHERS
+
+
+def running(places: Places) -> bool:
+    """Whether there is a service manager to talk to: the machine's, or the user's own."""
+    if places.root:
+        return False
+    if places.user:
+        return os.path.exists(f"{os.environ.get('XDG_RUNTIME_DIR', '/nonexistent')}/systemd/private")
+    return os.path.isdir("/run/systemd/system")
+
+
+def _scope(places: Places) -> list[str]:
+    return ["--user"] if places.user else []
+
+
+@dataclass(frozen=True)
+class Services:
+    """The timer and the path unit, enabled and started; again when the files have changed."""
+
+    site: Site
+    changed: bool
+
+    def needed(self) -> bool:
+        places = self.site.places
+        if not running(places):
+            return False
+        asked = [(verb, unit) for verb in ("is-enabled", "is-active") for unit in WATCHERS]
+        return self.changed or not all(
+            commands.succeeds("systemctl", *_scope(places), verb, "--quiet", unit) for verb, unit in asked
+        )
+
+    def describe(self) -> str:
+        return f"enable and start {' and '.join(WATCHERS)}"
+
+    def apply(self) -> None:
+        scope = _scope(self.site.places)
+        self.site.record.add("services", " ".join(WATCHERS))
+        commands.run("systemctl", *scope, "daemon-reload")
+        commands.run("systemctl", *scope, "enable", *WATCHERS)
+        # Not `enable --now`: that leaves a timer that is running with its old times.
+        commands.run("systemctl", *scope, "restart", *WATCHERS)
+
+
+@dataclass(frozen=True)
+class NoServices:
+    """Taken away: nothing starts a pass any more, and one that runs ends in good order before its files go."""
+
+    site: Site
+
+    def needed(self) -> bool:
+        return running(self.site.places)
+
+    def describe(self) -> str:
+        return f"stop and disable {' and '.join(WATCHERS)}"
+
+    def apply(self) -> None:
+        scope = _scope(self.site.places)
+        commands.run("systemctl", *scope, "disable", "--now", *WATCHERS)
+        commands.run("systemctl", *scope, "stop", SERVICE)
+
+
+@dataclass(frozen=True)
+class Reload:
+    """systemd forgets units whose files are gone."""
+
+    site: Site
+
+    def needed(self) -> bool:
+        return running(self.site.places)
+
+    def describe(self) -> str:
+        return "tell systemd that the units are gone"
+
+    def apply(self) -> None:
+        commands.run("systemctl", *_scope(self.site.places), "daemon-reload")

@@ -1,0 +1,42 @@
+"""The man pages: well-formed, and complete where a person looks things up."""
+
+import dataclasses
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from smartrelay import config, errors
+
+MAN = Path(__file__).parent.parent / "man"
+PAGES = sorted(path.name for path in MAN.iterdir())
+
+
+def text(page: str) -> str:
+    done = subprocess.run(["mandoc", "-T", "ascii", MAN / page], capture_output=True, text=True, check=True)
+    return re.sub(".\b", "", done.stdout)
+
+
+def test_there_is_a_page_for_each_program_and_each_format() -> None:
+    assert PAGES == ["smartrelay-sendmail.8", "smartrelay-spool.5", "smartrelay.1", "smartrelay.toml.5"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_mandoc_has_no_warning(page: str) -> None:
+    done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", MAN / page], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_smartrelay_1_has_every_exit_code() -> None:
+    """Section 2.2 of the contract; 71 is in errors but no command ends with it."""
+    codes = {value for name, value in vars(errors).items() if name.startswith("EX_")} - {errors.EX_OSERR}
+    section = text("smartrelay.1").partition("EXIT STATUS")[2].partition("EXAMPLES")[0]
+    assert {int(code) for code in re.findall(r"^ {5}(\d+) ", section, re.MULTILINE)} == codes
+
+
+@pytest.mark.parametrize("kind", ["Limits", "Timeouts", "Relay", "Auth"])
+def test_smartrelay_toml_5_has_every_key(kind: str) -> None:
+    page = text("smartrelay.toml.5")
+    keys = {field.name for field in dataclasses.fields(getattr(config, kind))} - {"where", "any_mode", "literal"}
+    assert [key for key in sorted(keys) if not re.search(rf"^ +{key}\b", page, re.MULTILINE)] == []
