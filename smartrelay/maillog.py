@@ -21,12 +21,13 @@ Sink = Callable[[int, str], None]
 def open_sink(part: str) -> Sink:
     """Where log lines of this process go. part: "relay", "queue": the second half of the identity `smartrelay/PART`."""
     identity = f"smartrelay/{part}"
-    if not _under_systemd() and os.path.exists("/dev/log"):
+    if _under_systemd():
+        # the journal puts the identity in front: our units name it in SyslogIdentifier=
+        return lambda priority, text: _write(f"<{priority}>{text}\n")
+    if os.path.exists("/dev/log"):
         syslog.openlog(identity, syslog.LOG_PID, syslog.LOG_MAIL)
         return syslog.syslog
     prefix = f"{identity}[{os.getpid()}]: "
-    if _under_systemd():
-        return lambda priority, text: _write(f"<{priority}>{prefix}{text}\n")
     return lambda priority, text: _write(f"{prefix}{text}\n")
 
 

@@ -129,6 +129,7 @@ class _Run:
             self._config = configuration.load(self._common.config, self._common.spool)
             if os.geteuid() == 0 and (for_ever or not self._is_idle_for_root()):
                 self._read_routes()
+                _load_all()
         except ConfigError as error:
             self._wrong = error
         access.enter(found.spool, direct=found.direct)
@@ -309,3 +310,12 @@ class _Run:
         if self._signal:
             self._die_by_signal()
         return EX_OK
+
+
+def _load_all() -> None:
+    """Imports what a pass needs while root can: the interpreter may lie where the spool's owner cannot read it."""
+    import encodings.idna  # noqa: F401
+
+    import smartrelay.relay.manager
+    import smartrelay.smtp.recode
+    import smartrelay.spool.lock  # noqa: F401

@@ -42,6 +42,7 @@ def enter(spool: str, *, direct: bool, make: bool = True) -> None:
     if status.st_uid != uid:
         if uid:
             _refuse(spool, status.st_uid, direct)
+        _load_what_a_new_spool_needs(spool)
         become(status.st_uid, status.st_gid)
     _check_format(spool)
     if status.st_mode & 0o077:
@@ -53,6 +54,14 @@ def become(uid: int, gid: int) -> None:
     posix.setgroups([gid])
     posix.setgid(gid)
     posix.setuid(uid)
+
+
+def _load_what_a_new_spool_needs(spool: str) -> None:
+    """The interpreter may lie where only root can read it: what is needed afterwards is imported before."""
+    try:
+        posix.stat(f"{spool}/format")
+    except FileNotFoundError:
+        import smartrelay.spool.making  # noqa: F401
 
 
 def _refuse(spool: str, owner: int, direct: bool) -> None:

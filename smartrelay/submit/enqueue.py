@@ -51,8 +51,6 @@ def enqueue(options: Options, settings: Settings) -> str:
     uid = posix.getuid()
     submission = _Submission(options, settings, uid)
     submission.named_recipients()
-    access.enter(settings.spool, direct=settings.direct)
-    _check_space(settings)
     return submission.take(_normalised(options.dot_ends))
 
 
@@ -126,6 +124,9 @@ class _Submission:
         now = time.time()
         one = queue_id.new(int(now * 1e6), posix.urandom(6))
         kept, message_id = self._complete(found, one, now)
+        # as late as this: before, root's rights may be needed to import what the header asked for
+        access.enter(self.settings.spool, direct=self.settings.direct)
+        _check_space(self.settings)
         draft = self._draft(one, now, message_id)
         try:
             draft.write(kept)
