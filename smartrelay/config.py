@@ -130,7 +130,7 @@ def _table(path: str, *, named: bool) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
 
 
@@ -203,13 +203,21 @@ def _nearest(key: str, known: list[str]) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(f"must be a string of printable characters, not {value!r}")
+        # not repeated: there may be a password in it
+        raise ValueError("must be a string of printable characters")
     return value
 
 
 def _name(value: object) -> str:
     name = _text(value)
     if not name or any(char in name for char in ' <>()@",;') or len(name) > 255:
+        raise ValueError(f"must be a name without blanks and brackets, not {value!r}")
+    return name
+
+
+def _domain(value: object) -> str:
+    name = _text(value)
+    if not settings.is_domain(name):
         raise ValueError(f"must be a host or domain name, not {value!r}")
     return name
 
@@ -223,7 +231,7 @@ def _path(value: object) -> str:
 
 def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
-        raise ValueError(f'must be a list of strings such as ["*@example.org"], not {value!r}')
+        raise ValueError('must be a list of strings such as ["*@example.org"]')
     return tuple(_text(item) for item in value)
 
 
@@ -278,8 +286,8 @@ def _subtable(value: object) -> dict[str, Any]:
 
 
 _TOP: dict[str, Callable[[Any], Any]] = {
-    "hostname": _name,
-    "domain": _name,
+    "hostname": _domain,
+    "domain": _domain,
     "spool": _path,
     "max_message_size": _size,
     "max_recipients": _count,

@@ -100,22 +100,38 @@ def load(config: str = "", spool: str = "") -> Settings:
     text = _configuration(settings.file, named=named, needed=not spool)
     found, damaged = top_level(text)
     if not spool:
-        if "spool" in damaged or not isinstance(found.get("spool", ""), str):
+        named_here = found.get("spool", "")
+        # any line that cannot be read and has the word in it may have been meant to name the spool
+        unsure = any("spool" in key.lower() for key in damaged)
+        if unsure or not isinstance(named_here, str) or named_here[:1] not in ("", "/"):
             raise ConfigError(f'{settings.file}: the value of `spool` cannot be read; write spool = "/a/directory" on one line')
         settings.direct = own
-        spool = str(found.get("spool", "")) or default_spool(own)
+        spool = named_here or default_spool(own)
     else:
         settings.direct = True
     settings.spool = spool
-    hostname, domain = found.get("hostname", ""), found.get("domain", "")
-    settings.hostname = environment("SMARTRELAY_HOSTNAME") or (hostname if isinstance(hostname, str) else "") or node_name()
-    settings.domain = (domain if isinstance(domain, str) else "") or domain_of_host(settings.hostname)
+    # a name that cannot stand in an address would spoil every message that is completed with it: the next one then
+    settings.hostname = (
+        _domain(environment("SMARTRELAY_HOSTNAME")) or _domain(found.get("hostname")) or _domain(node_name()) or "localhost"
+    )
+    settings.domain = _domain(found.get("domain")) or domain_of_host(settings.hostname)
     settings.max_message_size = _octets(found.get("max_message_size"), settings.max_message_size)
     settings.min_free_space = _octets(found.get("min_free_space"), settings.min_free_space)
     limit = found.get("max_recipients")
-    if isinstance(limit, int) and limit > 0:
+    if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
         settings.max_recipients = limit
     return settings
+
+
+def is_domain(name: str) -> bool:
+    """Whether `name` may stand behind an `@`, in Message-ID and after EHLO."""
+    if len(name) > 255 or "" in name.split("."):
+        return False
+    return name.isprintable() and all(char in _BARE_KEY or char == "." or char > "\x7f" for char in name)
+
+
+def _domain(value: Scalar | None) -> str:
+    return value if isinstance(value, str) and is_domain(value) else ""
 
 
 def domain_of_host(hostname: str) -> str:
@@ -169,7 +185,7 @@ def top_level(text: str) -> tuple[dict[str, Scalar], set[str]]:
 
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # besides its own, that of an integer of thousands of digits
         return found, damaged
     return {key: value for key, value in table.items() if isinstance(value, str | int)}, set()
 
@@ -206,7 +222,7 @@ def _scalar(text: str) -> Scalar | None:
     word = text.partition("#")[0].strip(" \t")
     if word in ("true", "false"):
         return word == "true"
-    if word.isdecimal() and word.isascii() and (word == "0" or word[0] != "0"):
+    if word.isdecimal() and word.isascii() and (word == "0" or word[0] != "0") and len(word) < 20:
         return int(word)
     return None
 

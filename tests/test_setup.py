@@ -125,13 +125,14 @@ def test_an_installation_has_every_part_in_its_place(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_the_stub_is_an_isolated_interpreter_and_one_import(tmp_path: Path) -> None:
+def test_the_stub_is_an_isolated_interpreter_with_the_bundle_beside_it(tmp_path: Path) -> None:
     install(tmp_path)
     package = os.path.dirname(os.path.dirname(os.path.abspath(config.__file__)))
-    assert (tmp_path / LIB[1:] / "sendmail").read_text() == (
-        f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {package!r})\n"
-        f"from smartrelay.door import main\nmain('', {COMMAND!r})\n"
-    )
+    text = (tmp_path / LIB[1:] / "sendmail").read_text()
+    assert text.startswith(f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {package!r})\ntry:\n")
+    assert f"posix.open('{LIB}/sendmail.bundle', " in text
+    assert text.endswith(f"    pass\nfrom smartrelay.door import main\nmain('', {COMMAND!r})\n")
+    assert mode(tmp_path, f"{LIB}/sendmail.bundle") == 0o644
 
 
 def test_the_stub_runs_and_tells_its_version(tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ def test_a_stub_for_a_path_with_blanks_runs_too(tmp_path: Path) -> None:
     folder = tmp_path / "with a blank"
     folder.mkdir()
     (folder / "python").symlink_to(os.path.realpath(sys.executable))
-    forms = stub.forms(program.Program(str(folder / "python"), os.getcwd(), COMMAND, ""), "")
+    forms = stub.forms(program.Program(str(folder / "python"), os.getcwd(), COMMAND, ""), "", "")
     assert len(forms) == 1
     file = tmp_path / "newaliases"
     file.write_bytes(forms[0])

@@ -43,10 +43,10 @@ def _events(entry: Entry) -> list[str]:
         when = _moment(event.get("time", 0))
         if event["event"] == "attempt":
             lines += [f"  {when}  {line}" for line in _attempt(entry, event)]
+            if "notice" in event:
+                lines.append(f"  {when}  a bounce was called for")
         elif event["event"] in _WORDS:
             lines.append(f"  {when}  {_WORDS[event['event']]}")
-        elif event["event"] == "notice":
-            lines.append(f"  {when}  a bounce was called for")
         elif event["event"] == "bounced":
             lines.append(f"  {when}  the bounce was queued")
     return ["What happened:", *lines] if lines else []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from smartrelay.errors import ConfigError, NotPermitted
 from smartrelay.installation import data, diversion, program, sample, services, units
 from smartrelay.installation.account import Account, OwnedDirectory, ids, manageable
+from smartrelay.installation.bundle import Bundle
 from smartrelay.installation.bytecode import Bytecode
 from smartrelay.installation.diversion import Diversion
 from smartrelay.installation.files import Directory, File, Link
@@ -77,6 +78,7 @@ def _steps(here: Site, running: program.Program, options: Options) -> Iterator[S
 
 def _sendmail(here: Site, running: program.Program) -> Iterator[Step]:
     places = here.places
+    yield Bundle(here)
     yield Stub(here, running, "" if places.default_config else places.config)
     diverted = diversion.usable(places)
     for name in places.names:

@@ -29,10 +29,12 @@ class Places:
     sysusers: str = "/etc/sysusers.d/smartrelay.conf"
     runtime: str = "/run/smartrelay"
     stub: str = field(init=False)
+    bundle: str = field(init=False)
     record: str = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stub", f"{self.lib}/sendmail")
+        object.__setattr__(self, "bundle", f"{self.lib}/sendmail.bundle")
         object.__setattr__(self, "record", f"{self.lib}/installed.json")
 
     def real(self, path: str) -> str:

@@ -1,7 +1,7 @@
 """The file that `sendmail` and its sister names link to: the fastest way into the program that works on this machine.
 
 pip's console script imports `re` or at least `site`, and pip drops interpreter options from a first line; so the
-installation writes a file of its own: an isolated interpreter without `site`, the package's directory, one import. It
+installation writes a file of its own: an isolated interpreter without `site`, the package's directory, the bundle. It
 costs a fifth of what a console script can cost, on each message.
 """
 
@@ -16,12 +16,23 @@ from smartrelay.installation.program import Program
 from smartrelay.installation.step import Site
 
 
-def forms(program: Program, config: str) -> list[bytes]:
+def forms(program: Program, config: str, bundle: str) -> list[bytes]:
     """The stub's text in the order of preference. The second goes by way of sh, which costs a tenth more, where the
     first line cannot name the interpreter: it ends at the first blank, and after 127 octets on kernels before 5.1."""
     code = (
         "import sys\n"
         f"sys.path.insert(0, {program.library!a})\n"
+        "try:\n"
+        "    import marshal, posix, _frozen_importlib_external as importing\n"
+        f"    file = posix.open({bundle!a}, posix.O_RDONLY | posix.O_CLOEXEC)\n"
+        "    text = posix.read(file, 1 << 20)\n"
+        "    posix.close(file)\n"
+        "    if text.startswith(importing.MAGIC_NUMBER):\n"
+        "        loader, parts = marshal.loads(text[len(importing.MAGIC_NUMBER):])\n"
+        "        exec(loader)\n"
+        "        install(parts)\n"
+        "except (ImportError, OSError, ValueError, EOFError, TypeError):\n"
+        "    pass\n"
         "from smartrelay.door import main\n"
         f"main({config!a}, {program.command!a})\n"
     ).encode("ascii")
@@ -45,7 +56,7 @@ class Stub:
         real = self.site.places.real(self.site.places.stub)
         if os.path.islink(real):
             return os.readlink(real) != self.program.console
-        return files.read(real) not in forms(self.program, self.config) or not os.access(real, os.X_OK)
+        return files.read(real) not in forms(self.program, self.config, self.site.places.bundle) or not os.access(real, os.X_OK)
 
     def describe(self) -> str:
         return f"create program {self.site.places.stub} (runs {self.program.interpreter} on {self.program.library})"
@@ -69,7 +80,7 @@ class Stub:
 
     def _try(self, path: str) -> tuple[bytes | None, str]:
         trouble = ""
-        for text in forms(self.program, self.config):
+        for text in forms(self.program, self.config, self.site.places.bundle):
             files.write(path, text, 0o755)
             good, trouble = _runs(path)
             if good:

@@ -2,7 +2,8 @@
 
 The canonical form of an address is what stands between `<` and `>` in SMTP: a dot-string or quoted-string, `@`, a domain
 or address literal (RFC 5321 section 4.1.2). Nothing outside this module takes an address apart. Every string that leaves
-here is free of controls, of blanks and angle brackets outside quotes: logs, notices and SMTP commands rely on it.
+here is printable (no controls, no lone surrogates of bytes that are no UTF-8) and free of blanks and angle brackets outside
+quotes: logs, notices and SMTP commands rely on it.
 
 On the enqueue path: no imports but `errors`, no regular expressions.
 """
@@ -21,12 +22,12 @@ def canonical(address: str) -> str:
     Raises AddressError when no mailbox can have this address.
     """
     local, domain = split(address)
-    if len(address) > _LONGEST:
+    found = _canonical_local(local, address)
+    if domain is not None:
+        found = f"{found}@{_canonical_domain(domain, address)}"
+    if len(found) > _LONGEST:
         raise AddressError(f"address is longer than {_LONGEST} characters: {shown(address[:60])}...")
-    local = _canonical_local(local, address)
-    if domain is None:
-        return local
-    return f"{local}@{_canonical_domain(domain, address)}"
+    return found
 
 
 def split(address: str) -> tuple[str, str | None]:
@@ -52,7 +53,7 @@ def qualified(address: str, domain: str) -> str:
     """A canonical address completed with `domain` where it has none (RFC 6409 section 4.2: single labels only)."""
     if not domain or split(address)[1] is not None:
         return address
-    return f"{address}@{domain}"
+    return canonical(f"{address}@{domain}")
 
 
 def joined(text: str) -> str:
@@ -93,10 +94,10 @@ def _canonical_local(local: str, address: str) -> str:
         raise AddressError(f"no mailbox name before the '@' in address {shown(address)}")
     if local[0] == '"':
         content = _unquoted(local)
-        if any(ord(char) < 32 or ord(char) == 127 for char in content) or not _encodable(content):
+        if not content.isprintable():
             raise AddressError(f"control character in address {shown(address)}")
         return local if local == _quoted(content) else _quoted(content)
-    if all(char in _ATEXT or char == "." or ord(char) > 127 for char in local) and _encodable(local):
+    if all(char in _ATEXT or char == "." or ord(char) > 127 for char in local) and local.isprintable():
         # a dot at an end or two in a row: some providers gave such names out; only the quoted form is lawful
         return local if "" not in local.split(".") else _quoted(local)
     raise AddressError(f"character not allowed in address {shown(address)}")
@@ -111,7 +112,7 @@ def _canonical_domain(domain: str, address: str) -> str:
     domain = domain.removesuffix(".")
     labels = domain.split(".")
     plain = all(char in _DOMAIN or ord(char) > 127 for char in domain)
-    if not domain or not plain or "" in labels or len(domain) > 255 or not _encodable(domain):
+    if not domain or not plain or "" in labels or len(domain) > 255 or not domain.isprintable():
         raise AddressError(f"no usable domain after the '@' in address {shown(address)}")
     return domain
 
@@ -128,11 +129,6 @@ def _unquoted(quoted: str) -> str:
 
 def _quoted(content: str) -> str:
     return '"' + content.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _encodable(text: str) -> bool:
-    """False for what came from bytes that are no UTF-8 (lone surrogates): no server could be told such an address."""
-    return text.isascii() or not any(0xD800 <= ord(char) <= 0xDFFF for char in text)
 
 
 def shown(text: str) -> str:

@@ -41,7 +41,8 @@ class Boundary:
             if stop < 0 and not eof:
                 # not yet a whole line: wait, unless it has become too long to be a field's name
                 unnamed = text.find(b":", self._line, self._line + _LONGEST_NAME) < 0
-                if len(text) - self._line <= _LONGEST_NAME or not unnamed or text[self._line : self._line + 1] in b" \t":
+                folded = self._line > 0 and text[self._line : self._line + 1] in b" \t"
+                if len(text) - self._line <= _LONGEST_NAME or not unnamed or folded:
                     return False
             line = text[self._line : stop if stop >= 0 else len(text)]
             if not line:

@@ -4,6 +4,7 @@ import json
 
 from smartrelay.mail.address import canonical
 from smartrelay.mail.envelope import FIELD, VERSION, Envelope, Facts, Recipient
+from smartrelay.mail.status import printable
 
 LONGEST_LINE = 64 << 20
 """No envelope is longer than this many octets: 10,000 recipients of 1,000 characters fit five times."""
@@ -24,22 +25,22 @@ def read(line: bytes) -> Envelope:
         data = json.loads(line[len(FIELD) :])
         if data["v"] != VERSION:
             raise BadEnvelope(f"its envelope has version {data['v']!r}, this program reads {VERSION}")
-        facts = Facts(*(int(data[name]) for name in ("stored", "octets", "longest", "eight_bit", "nul", "bare_cr")))
+        facts = Facts(*(_count(data[name]) for name in ("stored", "octets", "longest", "eight_bit", "nul", "bare_cr")))
         origin, number = data.get("notice_of", ("", 0))
         envelope = Envelope(
             reverse_path=_checked(data["sender"]) if data["sender"] else "",
-            recipients=[_read_recipient(item) for item in data["recipients"]],
-            arrived=float(data["arrived"]),
+            recipients=[_read_recipient(item) for item in _list(data["recipients"])],
+            arrived=_moment(data["arrived"]),
             uid=int(data["uid"]),
-            message_id=str(data["message_id"]),
-            ret=str(data.get("ret", "")),
-            envid=str(data.get("envid", "")),
+            message_id=printable(str(data["message_id"])),
+            ret=_word(data.get("ret", "")),
+            envid=printable(str(data.get("envid", ""))),
             notice_of=(str(origin), int(number)),
             facts=facts,
         )
     except BadEnvelope:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BadEnvelope(f"its envelope cannot be read: {error}") from error
     if not envelope.recipients:
         raise BadEnvelope("its envelope has no recipient")
@@ -48,8 +49,33 @@ def read(line: bytes) -> Envelope:
 
 def _read_recipient(item: object) -> Recipient:
     if isinstance(item, dict):
-        return Recipient(_checked(item["address"]), str(item["notify"]), str(item["orcpt"]))
+        return Recipient(_checked(item["address"]), _word(item["notify"]), _word(item["orcpt"]))
     return Recipient(_checked(item))
+
+
+def _list(value: object) -> list[object]:
+    if not isinstance(value, list):
+        raise ValueError("its recipients are no list")
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value < 10**12:
+        raise ValueError(f"{value!r} is no number of octets")
+    return value
+
+
+def _moment(value: object) -> float:
+    if not isinstance(value, int | float) or not 0 <= value < 1e11:
+        raise ValueError(f"{value!r} is no time")
+    return float(value)
+
+
+def _word(value: object) -> str:
+    """A parameter's value: it goes into a command (RFC 5321 section 4.1.2, esmtp-value)."""
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError(f"{value!r} is no value of a parameter")
+    return value
 
 
 def _checked(address: object) -> str:

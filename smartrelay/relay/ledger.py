@@ -18,7 +18,7 @@ from smartrelay.maillog import MailLog
 from smartrelay.relay.report import Report
 from smartrelay.relay.schedule import next_attempt
 from smartrelay.spool import queue_id
-from smartrelay.spool.history import attempt, bounced, called
+from smartrelay.spool.history import attempt, bounced
 from smartrelay.spool.message import MessageInHand
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import NoSuchMessage
@@ -132,18 +132,16 @@ class Ledger:
         message, now = consignment.message, self._clock()
         with self._work[message.queue_id].lock:
             before = set(message.history.waiting)
-            events = [attempt(now, consignment.hop, consignment.statuses)]
             failed = self._to_be_told(message, consignment.statuses)
-            if failed:
-                number = len(message.history.notices) + 1
-                events.append(called(now, number, failed))
+            number = len(message.history.notices) + 1
+            event = attempt(now, consignment.hop, consignment.statuses, number, failed)
             ended = {index for index, status in consignment.statuses.items() if status.final}
             others = bool(before - ended)
             # the unlink alone is the verdict when nothing waits and nobody has to be told
             if others or failed:
-                message.record(*events, sync=bool(ended))
+                message.record(event, sync=bool(ended))
             else:
-                message.history.replay(events)
+                message.history.replay([event])
             if failed:
                 self._finish_notices(message)
         self._count(consignment, now)

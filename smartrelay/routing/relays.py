@@ -135,8 +135,9 @@ def parse_url(url: str, where: str) -> tuple[Endpoint, Auth | None]:
     try:
         parts = urlsplit(url)
         host, port, user, password = parts.hostname, parts.port, parts.username, parts.password
-    except ValueError as error:
-        raise ConfigError(f"{where} a relay URL cannot be read: {error}") from error
+    except ValueError:
+        # the error's own words would repeat what may be a password
+        raise ConfigError(f"{where} a relay URL cannot be read; it is {scheme}://HOST or {scheme}://HOST:PORT") from None
     if not host or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ConfigError(f"{where} a relay URL is {scheme}://HOST or {scheme}://HOST:PORT and nothing behind it")
     if any(ord(char) <= 32 or char in "<>\"'" for char in host) or port == 0:
@@ -144,7 +145,9 @@ def parse_url(url: str, where: str) -> tuple[Endpoint, Auth | None]:
     default, tls = _SCHEMES[scheme]
     auth = None
     if user is not None:
-        if password is None:
-            raise ConfigError(f"{where} the relay URL names a user but no password")
+        if not user or not password:
+            raise ConfigError(f"{where} the relay URL has a user or a password, but not both")
         auth = Auth(unquote(user), unquote(password), literal=True)
+        if not auth.user.isprintable() or not auth.secret.isprintable():
+            raise ConfigError(f"{where} the user or password in the relay URL has a control character, or is not UTF-8")
     return Endpoint(host, port or default, tls), auth

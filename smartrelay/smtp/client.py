@@ -49,6 +49,7 @@ class SMTPClient(smtplib.SMTP):
         self._clock = clock
         self._parser = ReplyParser()
         self._ready: list[Reply] = []
+        self._spoiled = ""
 
     # octets
 
@@ -76,6 +77,8 @@ class SMTPClient(smtplib.SMTP):
         try:
             connected = self._connected()
             while not self._ready:
+                if self._spoiled:
+                    raise SessionBroken(Answer(phase, trouble=Trouble.PROTOCOL, text=self._spoiled))
                 left = end - self._clock()
                 if left <= 0:
                     raise TimeoutError
@@ -83,12 +86,18 @@ class SMTPClient(smtplib.SMTP):
                 data = connected.recv(_READ)
                 if not data:
                     raise ConnectionResetError("closed by the server")
-                self._ready += self._parser.feed(data)
-        except BadReply as error:
-            raise SessionBroken(Answer(phase, trouble=Trouble.PROTOCOL, text=str(error))) from error
+                self._take(data)
         except OSError as error:
             raise self._broken(error) from error
         return self._ready.pop(0)
+
+    def _take(self, data: bytes) -> None:
+        """What was received: a whole reply counts, whatever nonsense comes behind it."""
+        try:
+            for reply in self._parser.feed(data):
+                self._ready.append(reply)
+        except BadReply as error:
+            self._spoiled = str(error)
 
     def command(self, line: bytes, phase: Phase) -> Reply:
         """Sends one command, and waits for its reply. Raises SessionBroken, also when a reply was there before."""

@@ -55,7 +55,7 @@ def prepare(open_text: Callable[[], BinaryIO], facts: Facts, *, eight_bit: bool)
         result = recode.prepare(blocks, eight_bit=eight_bit)
     except recode.NotRecodable as error:
         raise NotSendable(error.reason, error.dsn) from error
-    return Content(result.octets + result.lines, eight_bit and bool(facts.eight_bit), result.chunks)
+    return Content(result.octets + result.lines, result.eight_bit, result.chunks)
 
 
 def _dotted(chunks: Iterable[bytes]) -> Iterator[bytes]:

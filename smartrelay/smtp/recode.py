@@ -14,6 +14,8 @@ Decisions:
   DKIM-Signature does not forbid a change: it breaks, and the mail arrives.
 - Raw 8-bit header text is encoded at any depth (`fields.encode_header`), save in signed parts when the server takes
   8-bit data: there it is left alone.
+- A message that is 8-bit and goes as it is, but does not say so, is labelled: MIME-Version, Content-Type and
+  Content-Transfer-Encoding: 8bit where they are missing or wrong (A-094, E-050).
 - A Content-Type is added where there is none: charset utf-8 if the body is valid UTF-8, else `other_charset`.
 - message/partial, message/external-body and a multipart without a boundary are refused if they would have to change,
   and so is a multipart whose delimiter never comes, for all its text would be washed as if it were a preamble. Other
@@ -67,6 +69,7 @@ class Recoded:
     plan: Plan
     octets: int
     lines: int
+    eight_bit: bool
     open_message: Callable[[], Iterable[bytes]]
 
     def chunks(self) -> Iterator[bytes]:
@@ -84,7 +87,7 @@ def prepare(open_message: Callable[[], Iterable[bytes]], *, eight_bit: bool, oth
         check.feed(chunk)
     if check.offends(eight_bit=eight_bit):  # no such way is known; nothing of that kind is ever sent: A-074 A-077 A-093
         raise NotRecodable("the message could not be made fit for this server", "5.6.3")
-    return Recoded(plan_, octets, lines, open_message)
+    return Recoded(plan_, octets, lines, check.high > 0, open_message)
 
 
 class _Rewriter:

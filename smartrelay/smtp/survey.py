@@ -130,7 +130,7 @@ class _Survey:
         look.finish()
         offends = look.offends(eight_bit=self.eight_bit) or (look.cr and part.cte == b"binary")
         if part.kind is Kind.LEAF:
-            change = _leaf_change(part, look) if offends else Change.NONE
+            change = _leaf_change(part, look) if offends else _label(part, look)
             high = bool(look.high) and not offends
         else:
             high = found.high or (bool(look.high) and self.eight_bit)
@@ -144,6 +144,19 @@ class _Survey:
         if self._open:
             self._open[-1].changed |= bool(change)
             self._open[-1].high |= high
+
+
+def _label(part: Part, look: Look) -> Change:
+    """What a message that stays as it is lacks to be MIME: 8-bit text without a word that says so. # A-094"""
+    if not part.message or part.frozen or not look.high or part.cte not in (b"", b"7bit"):
+        return Change.NONE
+    return Change.SAY_8BIT | _missing_type(part, look)
+
+
+def _missing_type(part: Part, look: Look) -> Change:
+    if part.typed:
+        return Change.NONE
+    return Change.TYPE if look.utf8 else Change.TYPE | Change.OTHER_CHARSET
 
 
 def _signed() -> NotRecodable:
@@ -162,8 +175,8 @@ def _leaf_change(part: Part, look: Look) -> Change:
         raise NotRecodable(f"a {type_of(part).decode('ascii', 'replace')} part needs conversion", "5.6.3")
     text = part.maintype in (b"text", b"message") and not look.nul and look.high * 3 <= look.size
     change = Change.QUOTE if text else Change.BASE64
-    if not part.typed and (part.message or look.high):
-        change |= Change.TYPE if look.utf8 else Change.TYPE | Change.OTHER_CHARSET
+    if part.message or look.high:
+        change |= _missing_type(part, look)
     return change
 
 

@@ -1,10 +1,14 @@
 """What a message's journal adds up to: each recipient's standing, what is owed, how often it was tried."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from smartrelay.mail.status import DEFERRED, Status, printable
 from smartrelay.spool.journal import Event
+
+_NEVER = 1e11
+"""No clock is so wrong (the year 5138): such a time comes from no journal of ours."""
 
 
 @dataclass(slots=True)
@@ -58,21 +62,37 @@ class History:
             self.events.append(event)
             try:
                 self._apply(event)
-            except (KeyError, TypeError, ValueError, IndexError):
+            except (KeyError, TypeError, ValueError, IndexError, OverflowError):
                 continue
         return self
 
     def _apply(self, event: Event) -> None:
         kind = event["event"]
         if kind == "attempt":
-            for index, status in results(event):
+            # all of it is looked at before any of it counts
+            relay, found = str(event["relay"]), results(event)
+            notice = self._notice(event["notice"]) if "notice" in event else None
+            for index, _ in found:
+                self._must_exist(index)
+            for index, status in found:
                 self.record(index, status)
-            self.relay = str(event["relay"])
-        elif kind == "notice":
-            number = int(event["number"])
-            self.notices[number] = Notice(number, float(event["time"]), [int(i) for i in event["recipients"]])
+            self.relay = relay
+            if notice is not None:
+                self.notices[notice.number] = notice
         elif kind == "bounced":
             self.notices[int(event["number"])].published = True
+
+    def _notice(self, called: dict[str, Any]) -> Notice:
+        notice = Notice(int(called["number"]), float(called["time"]), [int(i) for i in called["recipients"]])
+        for index in notice.recipients:
+            self._must_exist(index)
+        if not 0 <= notice.called < _NEVER:
+            raise ValueError(notice.called)
+        return notice
+
+    def _must_exist(self, index: int) -> None:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
 
     def record(self, index: int, status: Status) -> None:
         """One recipient's newest status; a final one stands for ever."""
@@ -84,10 +104,16 @@ class History:
         self.doubts += status.doubt
 
 
-def attempt(now: float, relay: str, statuses: dict[int, Status]) -> Event:
-    """The event of one attempt through `relay`."""
+def attempt(now: float, relay: str, statuses: dict[int, Status], number: int = 0, told: Sequence[int] = ()) -> Event:
+    """The event of one attempt through `relay`; it calls for notice `number` about the recipients in `told`, if any.
+
+    Both in one line: a write that is cut short must not leave a recipient failed of whom nobody is told.
+    """
     rows = [[i, s.action, s.dsn, s.text, s.code, s.host, s.phase, s.doubt] for i, s in sorted(statuses.items())]
-    return {"event": "attempt", "time": round(now, 3), "relay": relay, "results": rows}
+    event: Event = {"event": "attempt", "time": round(now, 3), "relay": relay, "results": rows}
+    if told:
+        event["notice"] = {"time": round(now, 6), "number": number, "recipients": list(told)}
+    return event
 
 
 def results(event: Event) -> list[tuple[int, Status]]:
@@ -96,11 +122,6 @@ def results(event: Event) -> list[tuple[int, Status]]:
         (int(i), Status(str(action), str(dsn), printable(str(text)), int(code), str(host), str(phase), bool(doubt)))
         for i, action, dsn, text, code, host, phase, doubt in event["results"]
     ]
-
-
-def called(now: float, number: int, recipients: list[int]) -> Event:
-    """The event that calls for notice `number` about these recipients."""
-    return {"event": "notice", "time": round(now, 6), "number": number, "recipients": recipients}
 
 
 def bounced(now: float, number: int) -> Event:

@@ -76,6 +76,6 @@ def _parsed(line: bytes) -> Event | None:
     """The event in a line, None for what is none (blanks of a reservation, a line torn by a crash)."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None

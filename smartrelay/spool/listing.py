@@ -60,7 +60,10 @@ def _entry(spool: str, one: str, directory: str, name: str, due: int, journal: b
     envelope = peek(path)
     history = History(len(envelope.recipients))
     if journal:
-        history.replay(Journal(spool, one).events)
+        try:
+            history.replay(Journal(spool, one).events)
+        except OSError:
+            pass  # a journal that cannot be read stops a pass at this message; whoever looks is shown the rest
     return Entry(one, _STATES[directory], due, path, envelope, history)
 
 

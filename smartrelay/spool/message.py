@@ -31,10 +31,10 @@ class MessageInHand:
         self._descriptor = lock(path)
         try:
             self.envelope, self._text_at = self._read_envelope()
+            self.journal = Journal(spool, queue_id)
         except BaseException:
             self.close()
             raise
-        self.journal = Journal(spool, queue_id)
         self.history = History(len(self.envelope.recipients)).replay(self.journal.events)
 
     def _read_envelope(self) -> tuple[Envelope, int]:

@@ -53,7 +53,7 @@ class Scan:
         for name in os.listdir(f"{spool}/{CUR}"):
             # the common case in line: 100,000 names that are not due must not cost half a second
             stamp = name[_LENGTH + 3 :]
-            if name[_LENGTH : _LENGTH + 3] == _MARK and stamp.isdigit() and valid(name[:_LENGTH]) and len(stamp) < 16:
+            if name[_LENGTH : _LENGTH + 3] == _MARK and stamp.isdecimal() and valid(name[:_LENGTH]) and len(stamp) < 16:
                 at = int(stamp)
                 if now < at <= furthest and not everything:
                     self.waiting += 1

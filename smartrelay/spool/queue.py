@@ -225,6 +225,12 @@ class Queue:
 
     def create_new_message(self, envelope: Envelope, one: str = "") -> Draft:
         """A draft of a new message, with an id derived elsewhere or a new one."""
+        if one:
+            # a derived id has one writer, the pass; a draft of that name is what a crash left
+            try:
+                os.unlink(f"{self.spool}/tmp/{one}")
+            except FileNotFoundError:
+                pass
         return Draft(self.spool, one or queue_id.new(int(self._clock() * 1e6), self._entropy(6)), envelope)
 
     def was_seen(self, one: str) -> bool:
@@ -272,7 +278,10 @@ class Queue:
         sync_directory(f"{self.spool}/{names.CUR}")
         for name in orphans:
             if queue_id.is_valid(name):
-                os.unlink(f"{self.spool}/state/{name}")
+                try:
+                    os.unlink(f"{self.spool}/state/{name}")
+                except OSError:
+                    continue  # an operator's `delete` was quicker, or it is no file
 
     def _set_aside(self, directory: str, name: str, why: str) -> None:
         target = f"{self.spool}/{names.CORRUPT}/{name}"
@@ -282,4 +291,6 @@ class Queue:
             os.rename(f"{self.spool}/{directory}/{name}", target)
         except FileNotFoundError:
             return
-        self._warn(f"set aside as {target}: {why}; look at it, then delete it or put it right and move it to {names.NEW}/")
+        # names and reasons come from whoever made the file: the log gets them in ASCII
+        shown = ascii(f"{target}: {why}")[1:-1]
+        self._warn(f"set aside as {shown}; look at it, then delete it or put it right and move it to {names.NEW}/")

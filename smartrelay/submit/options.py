@@ -28,6 +28,8 @@ _NAMES = {
     "hoststat": NOTHING,
     "purgestat": NOTHING,
 }
+_NOT_HERE = ("smtpd", "rsmtp")
+_HEX = frozenset("0123456789ABCDEF")
 _MODES = {"m": DELIVER, "p": LIST, "i": NEWALIASES, "h": NOTHING, "H": NOTHING}
 _NO_DAEMON = "there is no daemon here; `smartrelay setup` puts the timer in place that sends what is queued"
 _BAD_MODES = {"d": _NO_DAEMON, "D": _NO_DAEMON, "l": _NO_DAEMON}
@@ -67,6 +69,8 @@ def parse(arguments: list[str]) -> Options:
     """The options in `arguments`, whose first is the name of the program. Raises UsageError."""
     options = Options()
     name = arguments[0].rpartition("/")[2] if arguments else ""
+    if name in _NOT_HERE:
+        raise UsageError(f"there is no {name} here")
     options.mode = _NAMES.get(name, DELIVER)
     if name == "rmail":
         options.dot_ends = False
@@ -168,7 +172,7 @@ def _dsn(options: Options, letter: str, value: str) -> None:
     if letter == "V":
         if not value or len(value) > 100 or not value.isascii() or not value.isprintable():
             raise UsageError("-V takes an envelope id of 1 to 100 printable characters")
-        options.envid = value
+        options.envid = _unxtext(value)
         return
     value = value.upper()
     if letter == "R":
@@ -180,3 +184,12 @@ def _dsn(options: Options, letter: str, value: str) -> None:
     if value != "NEVER" and not all(word in ("SUCCESS", "FAILURE", "DELAY") for word in wanted):
         raise UsageError(f"-N takes never, or failure, delay and success with commas, not {value!a}")
     options.notify = value
+
+
+def _unxtext(value: str) -> str:
+    """The plain form of an envelope id that is xtext already, as sendmail 8 wants it; Postfix takes the plain form."""
+    first, *rest = value.split("+")
+    if " " in value or "=" in value or not all(len(part) >= 2 and _HEX.issuperset(part[:2]) for part in rest):
+        return value
+    plain = first + "".join(chr(int(part[:2], 16)) + part[2:] for part in rest)
+    return plain if plain.isascii() and plain.isprintable() else value

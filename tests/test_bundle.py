@@ -1,0 +1,95 @@
+"""The bundle of the enqueue path: the same program, sooner; never an older one."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smartrelay.installation import bundle, data, stub
+from smartrelay.installation.program import Program
+
+SHOW_MODULES = """\
+import smartrelay.door as door
+class Exit(BaseException): pass
+def leave(code):
+    names = sorted(name for name in sys.modules if name.partition(".")[0] == "smartrelay")
+    finders = [f.__name__ if isinstance(f, type) else type(f).__name__ for f in sys.meta_path]
+    posix.write(1, repr((code, names, finders)).encode())
+    raise Exit
+door.posix = type("posix", (), {**posix.__dict__, "_exit": staticmethod(leave)})
+try: door.main()
+except Exit: pass
+"""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The package, in a place of its own, where a test may change it."""
+    shutil.copytree(data.PACKAGE, tmp_path / "smartrelay", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def run(folder: Path, code: str) -> tuple[int, list[str], list[str]]:
+    """Enqueues a message by the stub's text with `code` for its last two lines; exit code, modules, finders."""
+    program = Program(sys.executable, str(folder), "", "")
+    text = stub.forms(program, "", str(folder / "bundle"))[0].decode()
+    script = folder / "sendmail"
+    script.write_text(text[: text.index("from smartrelay.door")] + "import posix\n" + code)
+    script.chmod(0o755)
+    done = subprocess.run(
+        [script, "-f", "a@example.org", "b@example.org"],
+        input=b"From: a@example.org\nSubject: x\n\ntext\n",
+        capture_output=True,
+        check=False,
+        env={"SMARTRELAY_SPOOL": str(folder / "spool"), "SMARTRELAY_HOSTNAME": "host.example.org"},
+    )
+    assert done.stderr == b""
+    found: tuple[int, list[str], list[str]] = eval(done.stdout)
+    return found
+
+
+def build(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "PACKAGE", str(folder / "smartrelay"))
+    (folder / "bundle").write_bytes(bundle.build())
+
+
+def warm(folder: Path) -> None:
+    """A spool that is there: making one loads a module more."""
+    run(folder, SHOW_MODULES)
+
+
+def test_the_bundle_holds_what_a_plain_message_loads_and_nothing_else(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(copy, monkeypatch)
+    warm(copy)
+    code, modules, finders = run(copy, SHOW_MODULES)
+    assert code == 0
+    assert modules == sorted(bundle.MODULES)
+    assert finders[0] == "Bundle"
+
+
+@pytest.mark.parametrize("name", ["mail/header.py", "__init__.py"])
+def test_a_changed_source_makes_the_bundle_stale(copy: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """After an upgrade no message goes through the old program."""
+    build(copy, monkeypatch)
+    source = copy / "smartrelay" / name
+    os.utime(source, ns=(1, source.stat().st_mtime_ns + 1))
+    code, _, finders = run(copy, SHOW_MODULES)
+    assert code == 0
+    assert "Bundle" not in finders
+
+
+@pytest.mark.parametrize("content", [None, b"", b"garbage", b"\xcb\r\r\n", b"\0" * 4096])
+def test_a_bundle_that_is_missing_or_damaged_costs_time_only(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    build(copy, monkeypatch)
+    if content is None:
+        (copy / "bundle").unlink()
+    else:
+        (copy / "bundle").write_bytes(content)
+    code, _, finders = run(copy, SHOW_MODULES)
+    assert code == 0
+    assert "Bundle" not in finders
