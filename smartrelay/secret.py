@@ -25,6 +25,8 @@ def resolve(reference: str, where: str, *, any_mode: bool = False) -> str:
         raise ConfigError(f"{where}: the secret {kind}:{name if kind != 'cmd' else '...'} is empty")
     if "\0" in secret or "\n" in secret:
         raise ConfigError(f"{where}: the secret has more than one line or a NUL octet")
+    if any("\ud800" <= char <= "\udfff" for char in secret):
+        raise ConfigError(f"{where}: the secret {kind}:{name} is not UTF-8")
     return secret
 
 

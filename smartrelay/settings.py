@@ -127,7 +127,7 @@ def is_domain(name: str) -> bool:
     """Whether `name` may stand behind an `@`, in Message-ID and after EHLO."""
     if len(name) > 255 or "" in name.split("."):
         return False
-    return name.isprintable() and all(char in _BARE_KEY or char == "." or char > "\x7f" for char in name)
+    return name.isprintable() and all(char in _BARE_KEY or char == "." or "\x7f" < char != "\ufffd" for char in name)
 
 
 def _domain(value: Scalar | None) -> str:
@@ -187,7 +187,8 @@ def top_level(text: str) -> tuple[dict[str, Scalar], set[str]]:
         table = tomllib.loads(text)
     except (ValueError, RecursionError):  # besides its own, that of an integer of thousands of digits
         return found, damaged
-    return {key: value for key, value in table.items() if isinstance(value, str | int)}, set()
+    scalars = {key: value for key, value in table.items() if isinstance(value, str | int)}
+    return scalars, set(table) - set(scalars)
 
 
 def _scan(text: str) -> tuple[dict[str, Scalar], set[str]]:

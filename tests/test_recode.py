@@ -130,9 +130,7 @@ def test_the_label_of_text_that_is_not_utf8_can_be_chosen() -> None:  # E-050
 
 
 def test_one_encoding_field_is_left() -> None:  # A-095
-    out = run(
-        mail(b"then say " + GRUSS, "Content-Transfer-Encoding: 8bit", "X: y", "content-transfer-encoding:\n 7bit")
-    )
+    out = run(mail(b"then say " + GRUSS, "Content-Transfer-Encoding: 8bit", "X: y", "content-transfer-encoding:\n 7bit"))
     assert out.lower().count(b"content-transfer-encoding") == 1
     assert out.index(b"quoted-printable") < out.index(b"X: y")
 
@@ -156,15 +154,7 @@ def test_a_quoted_printable_part_is_folded_again() -> None:  # A-074
 def test_made_lines_are_never_delimiters() -> None:  # A-095 E-062
     for boundary in (b"b", b"=3Dfoo", b"b?"):
         cut = mail(
-            b"pre--b\xff\n--b\xff\n--"
-            + boundary
-            + b"\n\n"
-            + GRUSS
-            + b"\n"
-            + b"x" * 75
-            + b"--"
-            + boundary
-            + b"\n--=foo\n"
+            b"pre--b\xff\n--b\xff\n--" + boundary + b"\n\n" + GRUSS + b"\n" + b"x" * 75 + b"--" + boundary + b"\n--=foo\n"
         )
         message = b'Content-Type: multipart/mixed; boundary="' + boundary + b'"\n' + cut + b"--" + boundary + b"--\n"
         out = run(message)

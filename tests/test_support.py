@@ -155,9 +155,7 @@ def test_chunks_and_the_empty_message(smtp_server: Start) -> None:
 
 
 def test_orders_out_of_place_are_refused(smtp_server: Start) -> None:
-    said = raw(
-        smtp_server(), b"HELO x\r\nRCPT TO:<a@b>\r\nDATA\r\nBDAT 1\r\nxSTARTTLS\r\nAUTH PLAIN\r\nWHAT\r\nQUIT\r\n"
-    )
+    said = raw(smtp_server(), b"HELO x\r\nRCPT TO:<a@b>\r\nDATA\r\nBDAT 1\r\nxSTARTTLS\r\nAUTH PLAIN\r\nWHAT\r\nQUIT\r\n")
     assert [line[:3] for line in said.splitlines()] == [
         b"220", b"250", b"503", b"503", b"503", b"503", b"502", b"500", b"221"
     ]  # fmt: skip
@@ -330,7 +328,5 @@ def test_waiting_for_what_does_not_happen_fails(smtp_server: Start) -> None:
 
 
 def test_it_hangs_up_after_421_and_stays_after_554(smtp_server: Start) -> None:
-    assert raw(smtp_server(replies={"MAIL": b"421 4.3.2 going down"}), b"HELO x\r\nMAIL FROM:<>\r\n").endswith(
-        b"down\r\n"
-    )
+    assert raw(smtp_server(replies={"MAIL": b"421 4.3.2 going down"}), b"HELO x\r\nMAIL FROM:<>\r\n").endswith(b"down\r\n")
     assert raw(smtp_server(replies={"GREETING": b"554 no"}), b"QUIT\r\n") == b"554 no\r\n221 2.0.0 bye\r\n"

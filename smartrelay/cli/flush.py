@@ -1,14 +1,12 @@
 """`smartrelay flush`: one pass over what is due, or a loop of passes."""
 
-import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -27,8 +25,7 @@ if TYPE_CHECKING:
     from smartrelay.spool.queue import Queue
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
+class _Wish(NamedTuple):
     """What a pass is told to do. ids: only these; everything: whatever is not held."""
 
     ids: frozenset[str] = frozenset()
@@ -113,9 +110,9 @@ class _Run:
         self._config: configuration.Config | None = None
         self._routes: Routes | None = None
         self._wrong: ConfigError | None = None
+        self._seen_idle: int | None = None
         self._manager: SmartHostESMTPRelayingManager | None = None
         self._signal = 0
-        self._stop: Callable[[], None] = lambda: None
 
     def prepare(self, *, for_ever: bool) -> None:
         """Reads what only the caller may read (for one pass, only if there is something to do), then becomes the spool's
@@ -140,7 +137,9 @@ class _Run:
             status = os.stat(self._spool)
             os.setegid(status.st_gid)
             os.seteuid(status.st_uid)
-            return not self._wish.told and self._idle() is not None
+            # what comes in from here on is for the next pass: this one has no secrets, and will not look twice
+            self._seen_idle = None if self._wish.told else self._idle()
+            return self._seen_idle is not None
         except OSError:
             return False
         finally:
@@ -160,7 +159,7 @@ class _Run:
     def once(self) -> int:
         """One pass; the exit code. Raises PassInProgress where a busy lock is an error."""
         if not self._wish.told:
-            waiting = self._idle()
+            waiting = self._idle() if self._seen_idle is None else self._seen_idle
             if waiting is not None:
                 if self._wrong is not None:
                     raise self._wrong
@@ -180,6 +179,8 @@ class _Run:
 
     def _tell_idle(self, waiting: int) -> None:
         if self._as_json:
+            import json
+
             from smartrelay.relay.report import Report
 
             click.echo(json.dumps(Report(waiting=waiting).as_dict()))
@@ -235,8 +236,7 @@ class _Run:
                 everything=self._wish.everything,
                 progress=progress,
             )
-            self._stop = manager.stop
-            with self._signals():
+            with self._signals(manager.stop):
                 report = _checkState(manager)
         self._tell(report, log)
         if self._signal:
@@ -245,6 +245,8 @@ class _Run:
 
     def _tell(self, report: "Report", log: "MailLog") -> None:
         if self._as_json:
+            import json
+
             click.echo(json.dumps(report.as_dict()))
         else:
             for sentence in report.trouble:
@@ -265,12 +267,12 @@ class _Run:
             yield update
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
+    def _signals(self, end: Callable[[], None]) -> Iterator[None]:
         """SIGTERM and Ctrl-C end the pass in good order; the second one at once."""
 
         def stop(number: int, frame: object) -> None:
             self._signal = number
-            self._stop()
+            end()
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
         try:
@@ -301,11 +303,7 @@ class _Run:
 
         helper = RelayStateHelper(check, every, lambda: bool(os.listdir(f"{self._spool}/{names.NEW}")))
 
-        def stop() -> None:
-            helper.stop()
-
-        self._stop = stop
-        with self._signals():
+        with self._signals(helper.stop):
             helper.start()
         if self._signal:
             self._die_by_signal()

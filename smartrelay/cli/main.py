@@ -3,7 +3,6 @@
 import importlib
 import os
 import sys
-import traceback
 from typing import Any
 
 import click
@@ -11,6 +10,7 @@ import click
 from smartrelay import __version__
 from smartrelay.cli.options import Common, common_options
 from smartrelay.errors import EX_IOERR, EX_OK, EX_SOFTWARE, EX_USAGE, SmartRelayError
+from smartrelay.mail.status import visible
 
 _COMMANDS = {
     "flush": "smartrelay.cli.flush:flush",
@@ -84,11 +84,13 @@ def run(arguments: list[str]) -> int:
         name = f"{error.filename}: " if error.filename else ""
         return _end(f"{name}{error.strerror or error}", EX_IOERR)
     except Exception as error:
+        import traceback
+
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(where.filename)}:{where.lineno}"
         return _end(f"a bug of smartrelay: {type(error).__name__}: {error} (at {place}); please report it", EX_SOFTWARE)
 
 
 def _end(sentence: str, code: int) -> int:
-    click.echo(f"smartrelay: {sentence}", err=True)
+    click.echo(f"smartrelay: {visible(sentence)}", err=True)
     return code

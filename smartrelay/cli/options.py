@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from smartrelay import duration, settings
+from smartrelay.mail.status import visible
 from smartrelay.spool import access
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -29,7 +30,7 @@ class Common:
     def say(self, text: str) -> None:
         """A word to the person on standard error, unless they asked for quiet."""
         if self.verbosity >= 0:
-            click.echo(f"smartrelay: {text}", err=True)
+            click.echo(f"smartrelay: {visible(text)}", err=True)
 
 
 def common_options(function: _F) -> _F:

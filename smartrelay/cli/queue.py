@@ -9,7 +9,7 @@ from smartrelay.cli.options import Common, Duration, common_options
 from smartrelay.cli.select import Chosen, Filters, filter_options, select
 from smartrelay.errors import EX_OK, EX_TEMPFAIL, SmartRelayError
 from smartrelay.spool import operate, queue_id
-from smartrelay.spool.listing import corrupt, entries, entry
+from smartrelay.spool.listing import corrupt, entries, entry, glances
 
 
 @click.group("queue")
@@ -35,7 +35,7 @@ def list_(filters: Filters, as_json: bool, common: Common) -> int:
     if as_json:
         from smartrelay.cli.listing import write_json
 
-        write_json(found)
+        write_json(found if filters else glances(spool))
     elif sys.stdout.isatty():
         from smartrelay.cli.table import write_table
 

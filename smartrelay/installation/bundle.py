@@ -5,6 +5,7 @@ stub gets them in one piece. Like a .pyc the bundle is good for one interpreter 
 not, the stub imports the modules themselves, and nothing is lost but the time.
 """
 
+import ast
 import importlib.util
 import marshal
 import os
@@ -31,7 +32,7 @@ MODULES = (
     "smartrelay.spool.queue_id",
     "smartrelay.submit.enqueue",
 )
-"""What a plain message needs; a test compares it with what such an enqueueing has loaded."""
+"""What a plain message needs, each after those that it imports; a test compares it with what such an enqueueing has loaded."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,27 @@ def _source(name: str) -> tuple[str, str, bool, int, int]:
 
 
 def _code(source: str) -> CodeType:
-    """A module's code without docstrings and line tables, which nobody sees: half the octets to read."""
+    """A module's code without docstrings, annotations and line tables, which nobody sees: half the octets to read."""
     with open(source, encoding="utf-8") as file:
-        return _bare(compile(file.read(), source, "exec", optimize=2, dont_inherit=True))
+        tree = _Unannotated().visit(ast.parse(file.read(), source))
+    return _bare(compile(tree, source, "exec", optimize=2, dont_inherit=True))
+
+
+class _Unannotated(ast.NodeTransformer):
+    """Takes annotations away: they are evaluated whenever their function is made."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.returns = None
+        self.generic_visit(node)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
+        plain = ast.Assign([node.target], node.value) if node.value is not None else ast.Pass()
+        return ast.fix_missing_locations(ast.copy_location(plain, node))
 
 
 def _bare(code: CodeType) -> CodeType:

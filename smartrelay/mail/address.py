@@ -11,6 +11,7 @@ On the enqueue path: no imports but `errors`, no regular expressions.
 from smartrelay.errors import AddressError
 
 _ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~")
+_ATEXT_AND_DOT = _ATEXT | {"."}
 _DOMAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 _LONGEST = 1000
 """RFC 5321 section 4.5.3.1 promises 256 octets for a path; longer may be tried, but not without bound."""
@@ -21,6 +22,8 @@ def canonical(address: str) -> str:
 
     Raises AddressError when no mailbox can have this address.
     """
+    if _is_plain(address):
+        return address  # nearly always
     local, domain = split(address)
     found = _canonical_local(local, address)
     if domain is not None:
@@ -28,6 +31,20 @@ def canonical(address: str) -> str:
     if len(found) > _LONGEST:
         raise AddressError(f"address is longer than {_LONGEST} characters: {shown(address[:60])}...")
     return found
+
+
+def _is_plain(address: str) -> bool:
+    local, at, domain = address.rpartition("@")
+    return (
+        bool(at)
+        and bool(local)
+        and bool(domain)
+        and _ATEXT_AND_DOT.issuperset(local)
+        and _DOMAIN.issuperset(domain)
+        and ".." not in address
+        and "." not in (local[0], local[-1], domain[0], domain[-1])
+        and len(address) <= 255
+    )
 
 
 def split(address: str) -> tuple[str, str | None]:

@@ -76,7 +76,7 @@ class Parser:
     def _colon(self) -> None:
         if self._in_route():
             (self.words if self.angle is None else self.angle).clear()
-        elif self.angle is not None or self.in_group:
+        elif self.angle is not None or self.in_group or "@" in self.words:
             raise AddressError(f"':' within an address in {shown(self.text)}")
         else:
             self.words.clear()

@@ -64,10 +64,11 @@ class Envelope:
 
     reverse_path: canonical address or "" for the null reverse-path. arrived: Unix seconds. uid: who handed it in.
     message_id: the text's Message-ID, for the log. ret, envid: RFC 3461, or "". notice_of: for a notice of ours, the queue
-    id that it tells about and the number of the notice, else ("", 0).
+    id that it tells about and the number of the notice, else ("", 0). text_at: where the text begins in the file that this
+    was read from.
     """
 
-    __slots__ = ("arrived", "envid", "facts", "message_id", "notice_of", "recipients", "ret", "reverse_path", "uid")
+    __slots__ = ("arrived", "envid", "facts", "message_id", "notice_of", "recipients", "ret", "reverse_path", "text_at", "uid")
 
     def __init__(
         self,
@@ -90,6 +91,7 @@ class Envelope:
         self.envid = envid
         self.notice_of = notice_of
         self.facts = facts or Facts()
+        self.text_at = 0
 
     def head(self) -> bytes:
         """The envelope's line without the facts and the line feed: what stands before `Facts.json()` in the file."""

@@ -38,7 +38,14 @@ def deferred(dsn: str, text: str, *, host: str = "", phase: str = "") -> Status:
     return Status(DEFERRED, dsn, text, host=host, phase=phase)
 
 
+def visible(text: str) -> str:
+    """`text` as one line for a person, in any script: file names and keys of a configuration may have anything in them."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
+
+
 def printable(text: str, longest: int = 1000) -> str:
     """`text` from outside as one line of printable ASCII: logs, the journal and notices take nothing else."""
+    if text.isascii() and text.isprintable() and "  " not in text and len(text) <= longest:
+        return text.strip()  # nearly always
     line = " ".join(text.split())[:longest]
     return "".join(char if " " <= char <= "~" else "?" for char in line)

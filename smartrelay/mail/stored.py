@@ -2,6 +2,7 @@
 
 import json
 
+from smartrelay.errors import AddressError
 from smartrelay.mail.address import canonical
 from smartrelay.mail.envelope import FIELD, VERSION, Envelope, Facts, Recipient
 from smartrelay.mail.status import printable
@@ -40,7 +41,7 @@ def read(line: bytes) -> Envelope:
         )
     except BadEnvelope:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+    except (AddressError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise BadEnvelope(f"its envelope cannot be read: {error}") from error
     if not envelope.recipients:
         raise BadEnvelope("its envelope has no recipient")

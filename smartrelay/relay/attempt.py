@@ -1,5 +1,6 @@
 """One attempt at one next hop: its mail, the connections that share it, and what each answer does to the rest."""
 
+import errno
 import threading
 import time
 from collections import deque
@@ -26,6 +27,9 @@ RECIPIENTS = 100
 
 _FRUITLESS = 3
 """Sessions in a row that ended before any message went through, after which the host is left alone in this pass."""
+
+_UNWRITTEN = 3
+"""Verdicts that could not be written, after which the pass ends: it is the disk, not one file."""
 
 _PER_CONNECTION = 5
 """A further connection is worth its hand-shakes when this many messages wait for each that there is."""
@@ -75,6 +79,7 @@ class _AttemptManager:
         self._endpoint = 0
         self._open = 0
         self._fruitless = 0
+        self._unwritten = 0
         self._given_up: Status | None = None
 
     # the plan
@@ -197,14 +202,14 @@ class _AttemptManager:
             try:
                 self._ledger.write(consignment)
             except OSError as error:
-                self._spool_trouble(consignment.queue_id, error)
-            self._let_go(consignment)
+                self._spool_trouble(consignment.queue_id, error, verdict=True)
+            self._let_go(consignment, verdict=True)
 
-    def _let_go(self, consignment: Consignment) -> None:
+    def _let_go(self, consignment: Consignment, *, verdict: bool = False) -> None:
         try:
             self._ledger.give_back(consignment.queue_id, finished=True)
         except OSError as error:
-            self._spool_trouble(consignment.queue_id, error)
+            self._spool_trouble(consignment.queue_id, error, verdict=verdict)
 
     def notify_no_connection(self, number: int, endpoint: Endpoint, answer: Answer) -> bool:
         """A host could not be used. The next in the list is; after the last, the hop's mail waits for another pass.
@@ -223,7 +228,10 @@ class _AttemptManager:
 
     def notify_done(self, number: int, endpoint: Endpoint, completed: int, trouble: Judgement | None) -> None:
         """A connection has ended."""
-        self._ledger.settle()
+        try:
+            self._ledger.settle()
+        except OSError as error:
+            self._spool_trouble("settling", error)
         if trouble is None or trouble.scope not in (Scope.HOST, Scope.ACCOUNT, Scope.MESSAGE):
             return
         with self._lock:
@@ -258,8 +266,14 @@ class _AttemptManager:
         reason = deferred("4.3.0", f"internal error of smartrelay: {type(error).__name__}")
         self.notify_deferred(consignment, dict.fromkeys(missing, reason))
 
-    def _spool_trouble(self, queue_id: str, error: OSError) -> None:
+    def _spool_trouble(self, queue_id: str, error: OSError, *, verdict: bool = False) -> None:
+        """The spool failed. Where verdicts of mail that was sent cannot be written, each message would be sent again by every
+        pass: this one ends. A full disk is no such case: room was reserved, and an unlink needs none."""
         self._report.failed = True
+        if verdict and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            self._unwritten += 1
+            if self._unwritten >= _UNWRITTEN or error.errno == errno.EROFS:
+                self._stopping.set()
         sentence = f"the spool cannot be written as it must be: {error.strerror or error}"
         if self._report.complain(sentence):
             self._log.error(f"{queue_id}: {sentence}")

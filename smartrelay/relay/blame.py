@@ -8,7 +8,7 @@ the table does not know defers the message: only a plain no may bounce (law 2).
 from dataclasses import dataclass
 from enum import Enum
 
-from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
+from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status, printable
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 
 
@@ -55,8 +55,7 @@ _BY_REPLY: dict[tuple[Phase, int], tuple[Scope | None, str]] = {
 """RCPT 2yz is never the last answer for a recipient: the answer to the message is. It stands here for completeness."""
 
 _BY_CODE: dict[tuple[Phase, int], tuple[Scope, str]] = {
-    (Phase.MAIL, 530): (_A, DEFERRED),
-    (Phase.RCPT, 530): (_A, DEFERRED),
+    **{(phase, 530): (_A, DEFERRED) for phase in (Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.END)},
     **{(phase, 421): (_H, DEFERRED) for phase in Phase},
 }
 
@@ -75,6 +74,9 @@ _BY_TROUBLE: dict[Trouble, tuple[Scope, str, str]] = {
     Trouble.CONTENT: (_M, FAILED, "5.6.0"),
 }
 
+LONGEST_TEXT = 500
+"""Characters of an answer that are kept: the journal reserves room for them, and notices stay within RFC 5322's lines."""
+
 _BEFORE_MAIL = frozenset({*_OPENING, Phase.STARTTLS, Phase.TLS, Phase.AUTH})
 
 
@@ -84,14 +86,14 @@ def judge(answer: Answer, host: str) -> Judgement:
         return _judge_trouble(answer, host)
     reply = answer.reply
     if reply is None:
-        return Judgement(_M, Status(DEFERRED, "4.3.0", answer.text or "no answer", host=host, phase=answer.phase))
+        return Judgement(_M, Status(DEFERRED, "4.3.0", _kept(answer.text or "no answer"), host=host, phase=answer.phase))
     key = (answer.phase, reply.code)
     scope, action = _BY_CODE.get(key) or _BY_REPLY.get((answer.phase, reply.kind), (_M, DEFERRED))
     dsn = reply.enhanced
     if action == DEFERRED and not dsn.startswith("4"):
         # a no that we do not take for final must not look final in the log
         dsn = "4" + dsn[1:]
-    return Judgement(scope, Status(action, dsn, reply.text, reply.code, host, answer.phase))
+    return Judgement(scope, Status(action, dsn, _kept(reply.text), reply.code, host, answer.phase))
 
 
 def _judge_trouble(answer: Answer, host: str) -> Judgement:
@@ -106,4 +108,8 @@ def _judge_trouble(answer: Answer, host: str) -> Judgement:
     if doubt:
         scope = _M
         text += "; the server may have taken it, so it may be delivered twice"
-    return Judgement(scope, Status(action, dsn, text, 0, host, answer.phase, doubt))
+    return Judgement(scope, Status(action, dsn, _kept(text), 0, host, answer.phase, doubt))
+
+
+def _kept(text: str) -> str:
+    return printable(text, LONGEST_TEXT)

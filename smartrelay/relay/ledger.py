@@ -23,7 +23,7 @@ from smartrelay.spool.message import MessageInHand
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import NoSuchMessage
 
-_ROW = 700
+_ROW = 900
 """Octets that one recipient's verdict may need in the journal."""
 
 

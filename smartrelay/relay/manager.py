@@ -25,6 +25,9 @@ from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 _LOOK = 0.5
 """Seconds between looks at the spool while workers run."""
 
+_START_AFTER = 64
+"""Planned messages after which workers are started beside the planning."""
+
 _FINAL_DOTS = 10.0
 """Seconds that transactions get to finish when the pass is to stop."""
 
@@ -81,6 +84,20 @@ class SmartHostESMTPRelayingManager:
         """One pass over the queue. Raises OSError when the spool cannot be listed."""
         self._queue.sweep()
         self._look()
+        try:
+            self._go_on()
+        except OSError:
+            # the spool failed under us: what is on its way may end, and its verdict be written
+            self._stopping.set()
+            self._wind_up()
+            raise
+        if self._stopping.is_set():
+            self._wind_up()
+        self._queue.settle()
+        self.report.waiting = self._queue.count_waiting()
+        return self.report
+
+    def _go_on(self) -> None:
         while not self._stopping.is_set():
             self._start_workers()
             self._progress(self.report, self._backlog())
@@ -92,18 +109,12 @@ class SmartHostESMTPRelayingManager:
                 self._changed.wait(_LOOK)
             self._queue.settle()
             self._look()
-        if self._stopping.is_set():
-            self._wind_up()
-        self._queue.settle()
-        self.report.waiting = self._queue.count_waiting()
-        return self.report
 
     # planning
 
     def _look(self) -> int:
         """Takes in what is new or has become due; returns how many messages were planned."""
-        for one in self._queue.take_in(self._wanted):
-            self._tell(one)
+        new = set(self._queue.take_in(self._wanted))
         told = self._everything or self._wanted is not None
         if self._clock() >= self._queue.next_due:
             self._queue.read_directory(everything=told)
@@ -113,10 +124,14 @@ class SmartHostESMTPRelayingManager:
                 continue
             if told:
                 self._seen.add(one)  # whatever is "due" does not count then, so each message has one turn
-            planned += self._plan(one)
+            planned += self._plan(one, new=one in new)
+            if planned % _START_AFTER == 0:
+                self._start_workers()  # they need not wait for the end of a long plan
+            if self._stopping.is_set():
+                break
         return planned
 
-    def _plan(self, one: str) -> bool:
+    def _plan(self, one: str, *, new: bool) -> bool:
         try:
             envelope = self._queue.get_envelope(one)
         except (NoSuchMessage, CorruptMessage):
@@ -124,6 +139,9 @@ class SmartHostESMTPRelayingManager:
             return False
         if self._wanted is not None and not self._wanted(envelope, one):
             return False
+        if new and not self._queue.was_seen(one):
+            self._log.picked_up(one, envelope)
+        self._log.queued(one, envelope)
         hops = self._hops(envelope)
         nowhere = hops.pop(None, None)
         self._ledger.plan(one, len(hops) + (nowhere is not None))
@@ -178,16 +196,6 @@ class SmartHostESMTPRelayingManager:
         finally:
             self._ledger.give_back(one, finished=True)
 
-    def _tell(self, one: str) -> None:
-        """Logs a message that was taken in."""
-        try:
-            envelope = self._queue.get_envelope(one)
-        except (NoSuchMessage, CorruptMessage):
-            return
-        if not self._queue.was_seen(one):
-            self._log.picked_up(one, envelope)
-        self._log.queued(one, envelope)
-
     # working
 
     def _backlog(self) -> int:
@@ -196,7 +204,8 @@ class SmartHostESMTPRelayingManager:
     def _start_workers(self) -> None:
         """Starts a worker wherever one is of use, one for each next hop in turn, within the limits."""
         started = True
-        while started:
+        # a pass that is to stop would start them for ever: they end at once, and their mail waits on
+        while started and not self._stopping.is_set():
             started = False
             for attempt in self._attempts.values():
                 if len(self._workers) < self._config.limits.max_connections and attempt.wants_worker():

@@ -3,7 +3,7 @@
 Rules are looked up at each attempt, never frozen at enqueue: a changed configuration holds for all that is queued.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
@@ -31,9 +31,9 @@ class Endpoint:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class NextHop:
-    """Where a rule sends mail: its endpoints in order, and how to speak to each of them. Equal ones share connections.
+    """Where a rule sends mail: its endpoints in order, and how to speak to each of them. One rule has one of these.
 
     secret: the resolved secret for `auth`, never shown.
     """
@@ -116,7 +116,7 @@ def _hop(rule: Rule, *, secrets: bool) -> NextHop:
             from smartrelay.secret import resolve
 
             secret = resolve(rule.auth.secret, f"{rule.relay.where}auth.secret", any_mode=rule.auth.any_mode)
-    auth = replace(rule.auth, secret="") if rule.auth is not None else None
+    auth = rule.auth._replace(secret="") if rule.auth is not None else None
     return NextHop(rule.relay.name, rule.endpoints, auth, secret, rule.relay.ca_file, rule.relay.protocol)
 
 

@@ -105,32 +105,55 @@ class SMTPClient(smtplib.SMTP):
         self.transmit(line, phase, self.timeouts.command)
         return self.reply(phase, self.timeouts.command)
 
-    def group(self, lines: Iterable[tuple[Phase, bytes]]) -> list[Answer]:
-        """Sends commands and gives their answers in order: pipelined where that is offered (RFC 2920), else one by one."""
-        answers: list[Answer] = []
+    def group(self, lines: Iterable[tuple[Phase, bytes]], answers: list[Answer]) -> None:
+        """Sends MAIL, RCPT and DATA, and adds their answers in order: what has come stands even when the session breaks.
+
+        Pipelined where that is offered (RFC 2920), else one by one, up to where the next would make no sense.
+        """
+        pipelining = "PIPELINING" in self.extensions
         batch: list[tuple[Phase, bytes]] = []
         size = 0
         for phase, line in lines:
+            if not pipelining and _pointless(phase, answers):
+                return
             batch.append((phase, line))
             size += len(line)
-            if size >= _GROUP or "PIPELINING" not in self.extensions:
-                answers += self._batch(batch)
+            if size >= _GROUP or not pipelining:
+                self._batch(batch, answers)
                 batch, size = [], 0
-        return answers + (self._batch(batch) if batch else [])
+        if batch:
+            self._batch(batch, answers)
 
-    def _batch(self, batch: list[tuple[Phase, bytes]]) -> list[Answer]:
+    def _batch(self, batch: list[tuple[Phase, bytes]], answers: list[Answer]) -> None:
         self.must_be_quiet(batch[0][0])
         self.transmit(b"".join(line for _, line in batch), batch[0][0], self.timeouts.command)
-        answers = []
         for phase, _ in batch:
             limit = self.timeouts.data if phase is Phase.DATA else self.timeouts.command
             answers.append(Answer(phase, self.reply(phase, limit)))
-        return answers
 
     def must_be_quiet(self, phase: Phase) -> None:
-        """A reply that nobody asked for shifts all that follow: the session is over (RFC 5321 section 4.3.1)."""
-        if self._ready or not self._parser.empty:
+        """A reply that nobody asked for shifts all that follow: the session is over (RFC 5321 section 4.3.1), as it is when
+        the server has said 421 or hung up meanwhile (section 3.8)."""
+        self.phase = phase
+        self._look()
+        if self._ready and self._ready[0].code == 421:
+            raise SessionBroken(Answer(phase, self._ready[0]))
+        if self._ready or self._spoiled or not self._parser.empty:
             raise SessionBroken(Answer(phase, trouble=Trouble.PROTOCOL, text="the server sent a reply nobody asked for"))
+
+    def _look(self) -> None:
+        """Takes what has come by now, and waits for nothing."""
+        try:
+            connected = self._connected()
+            connected.settimeout(0)
+            data = connected.recv(_READ)
+            if not data:
+                raise ConnectionResetError("closed by the server")
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError as error:
+            raise self._broken(error) from error
+        self._take(data)
 
     def _connected(self) -> socket.socket:
         if self.sock is None:
@@ -240,8 +263,11 @@ class SMTPClient(smtplib.SMTP):
         waiting: bytes | None = None
         for block in blocks:
             if waiting is not None:
+                self.must_be_quiet(Phase.BODY)
                 self.transmit(waiting, Phase.BODY, self.timeouts.data_block)
             waiting = block
+        # no reply that is here already can be the one to what comes now
+        self.must_be_quiet(Phase.BODY)
         # the last block has the final dot in it: from here on the server may have the message
         self.phase = Phase.END
         self.transmit(waiting or b".\r\n", Phase.END, self.timeouts.data_block)
@@ -270,3 +296,12 @@ class SMTPClient(smtplib.SMTP):
                 connected.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+
+def _pointless(phase: Phase, answers: list[Answer]) -> bool:
+    """Whether a command of `phase` makes no sense after these answers to the transaction so far (RFC 5321 section 3.3)."""
+    if not answers:
+        return False
+    last = answers[-1].reply
+    closing = last is not None and last.code == 421
+    return closing or not answers[0].good or (phase is Phase.DATA and not any(answer.good for answer in answers[1:]))

@@ -88,27 +88,40 @@ class Session:
                 self.over = True
                 return Answer(Phase.RSET, reset)
         self._fresh = False
-        mail, *rest = client.group(lines)
-        if not mail.good:
-            return self._wind_up(mail, rest[-1] if "PIPELINING" in client.extensions else None, False)
-        data = rest.pop()
-        for index, answer in enumerate(rest):
-            if not answer.good:
-                answers[index] = answer
-        accepted = any(answer is None for answer in answers)
-        if not accepted or data.kind != 3:
-            return self._wind_up(data, data, accepted)
+        given: list[Answer] = []
+        try:
+            client.group(lines, given)
+        except SessionBroken:
+            if not given or given[0].good:
+                raise
+            # the server said no to MAIL and hung up on what was pipelined behind it: its no is the answer
+            self.over = True
+            client.close()
+            return given[0]
+        finally:
+            # who was refused stays refused, even when the session broke behind that (RFC 5321 section 3.8)
+            if given and given[0].good:
+                for index, answer in enumerate(given[1 : len(answers) + 1]):
+                    answers[index] = None if answer.good else answer
+        accepted = given[0].good and any(answer is None for answer in answers)
+        asked = given[-1].phase is Phase.DATA and given[-1].kind == 3
+        if not accepted or not asked:
+            return self._wind_up(given[-1] if given[0].good else given[0], asked=asked)
         end = Answer(Phase.END, client.send_content(text.wire()))
         self._fresh = True
         self.completed += 1
         return end
 
-    def _wind_up(self, verdict: Answer, data: Answer | None, accepted: bool) -> Answer:
-        """Ends a transaction that goes nowhere. A server that wants a message for nobody gets an empty one, and what it
+    def _wind_up(self, verdict: Answer, *, asked: bool) -> Answer:
+        """Ends a transaction that goes nowhere. A server that asked for a message for nobody gets an empty one, and what it
         says to that counts for nothing (RFC 2920 section 3.1)."""
-        if data is not None and data.kind == 3 and not accepted:
-            self.client.transmit(content.END, Phase.END, self.client.timeouts.data_block)
-            self.client.reply(Phase.END, self.client.timeouts.data_end)
+        if asked:
+            try:
+                self.client.transmit(content.END, Phase.END, self.client.timeouts.data_block)
+                self.client.reply(Phase.END, self.client.timeouts.data_end)
+            except SessionBroken:
+                self.over = True
+                self.client.close()
         if verdict.kind == 2:  # 2yz where 354 was due: whatever the server thinks, no message was sent
             self.over = True
             return Answer(verdict.phase, verdict.reply, Trouble.PROTOCOL, "the server did not ask for the message after DATA")
@@ -161,9 +174,13 @@ def open_session(host: str, port: int, policy: Policy, *, connector: Connector =
     Where TLS is only better than nothing and the hand-shake fails, one new connection does without (RFC 3207 section 4.1).
     """
     opened = _open(host, port, policy, connector)
-    if isinstance(opened, Answer) and opened.phase is Phase.TLS and policy.tls == "opportunistic":
+    if policy.tls == "opportunistic" and isinstance(opened, Answer) and _broke_at_tls(opened):
         return _open(host, port, replace(policy, tls="none"), connector)
     return opened
+
+
+def _broke_at_tls(answer: Answer) -> bool:
+    return answer.phase is Phase.TLS or (answer.phase is Phase.STARTTLS and answer.trouble is Trouble.LOST)
 
 
 def _open(host: str, port: int, policy: Policy, connector: Connector) -> Session | Answer:

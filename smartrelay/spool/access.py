@@ -23,6 +23,7 @@ def enter(spool: str, *, direct: bool, make: bool = True) -> None:
     missing may be made. Raises NotPermitted or TryAgain (75: somebody else's spool, nothing was accepted), ConfigError for
     what is no spool or one of a newer format, CannotCreate.
     """
+    posix.umask(0o077)
     uid = posix.geteuid()
     try:
         status = posix.stat(spool)

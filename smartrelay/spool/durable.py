@@ -32,6 +32,14 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
         view = view[posix.write(descriptor, view) :]
 
 
+def remove(path: str) -> None:
+    """Takes a file away, if it is there."""
+    try:
+        posix.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
 class Draft:
     """A message on its way into the spool: nobody sees it before `commit`, and `discard` leaves nothing.
 
@@ -110,18 +118,20 @@ class Draft:
                 return False
             finally:
                 posix.unlink(self._path("tmp"))
-        else:
-            posix.rename(self._path("tmp"), self._path("new"))
-        sync_directory(f"{self._spool}/new")
+        try:
+            if not exclusive:
+                posix.rename(self._path("tmp"), self._path("new"))
+            sync_directory(f"{self._spool}/new")
+        except BaseException:
+            # whoever handed it in is told no, and will come again: it must not go out twice
+            remove(self._path("new"))
+            raise
         return True
 
     def discard(self) -> None:
         """Takes back a draft that was not committed; harmless after a commit."""
         self._close()
-        try:
-            posix.unlink(self._path("tmp"))
-        except FileNotFoundError:
-            pass
+        remove(self._path("tmp"))
 
     def _close(self) -> None:
         if self._descriptor >= 0:

@@ -4,8 +4,10 @@ It is synced before anything that must not happen twice. Room for verdicts can b
 behind the last line, which appends then overwrite and readers ignore. A torn last line is ignored too.
 """
 
+import errno
 import json
 import os
+import stat
 from typing import Any
 
 from smartrelay.spool.durable import FILE_MODE, sync_directory
@@ -30,8 +32,14 @@ class Journal:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             return
-        with open(descriptor, "rb") as file:
-            content = file.read(_LONGEST)
+        content = b""
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "the journal is not a file", self.path)
+            while len(content) < _LONGEST and (piece := os.read(descriptor, 1 << 16)):
+                content += piece
+        finally:
+            os.close(descriptor)
         self.exists = True
         self._end = content.rfind(b"\n") + 1
         self.events = [event for line in content[: self._end].split(b"\n") if (event := _parsed(line))]
@@ -56,7 +64,7 @@ class Journal:
         self.exists = False
 
     def _write(self, data: bytes, *, sync: bool) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(self.path, flags, FILE_MODE)
         try:
             written = 0

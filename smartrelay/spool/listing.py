@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from smartrelay.mail.envelope import Envelope
 from smartrelay.spool import names
+from smartrelay.spool.glance import Glance, glance
 from smartrelay.spool.history import History
 from smartrelay.spool.journal import Journal
 from smartrelay.spool.message import peek
@@ -29,6 +30,17 @@ _STATES = {names.NEW: "new", names.CUR: "waiting", names.HOLD: "held"}
 
 def entries(spool: str) -> Iterator[Entry]:
     """All readable messages, oldest first; one that vanishes or is corrupt meanwhile is passed over."""
+    for each in _walk(spool, quickly=False):
+        if isinstance(each, Entry):
+            yield each
+
+
+def glances(spool: str) -> Iterator[Entry | Glance]:
+    """The same messages, but a glance is enough for those that are like most."""
+    return _walk(spool, quickly=True)
+
+
+def _walk(spool: str, *, quickly: bool) -> Iterator[Entry | Glance]:
     found = []
     for directory in _STATES:
         for name in os.listdir(f"{spool}/{directory}"):
@@ -41,8 +53,12 @@ def entries(spool: str) -> Iterator[Entry]:
     for one, directory, name, due in found:
         if one == seen:
             continue  # it moved while we listed
+        known = one in journals
         try:
-            yield _entry(spool, one, directory, name, due, one in journals)
+            quick = (
+                glance(f"{spool}/{directory}/{name}", f"{spool}/state/{one}", one, due) if quickly and due and known else None
+            )
+            yield quick or _entry(spool, one, directory, name, due, known)
         except (NoSuchMessage, CorruptMessage):
             continue
         seen = one

@@ -47,17 +47,27 @@ def furnish(spool: str, version: bytes) -> None:
     try:
         for name in DIRECTORIES:
             _mkdir(f"{spool}/{name}")
-        draft = f"{spool}/tmp/format.{posix.getpid()}"
-        descriptor = posix.open(draft, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, FILE_MODE)
+        # before `format` is there: whoever sees that relies on the directories
+        sync_directory(spool)
+        _write_format(spool, version)
+        sync_directory(spool)
+    except OSError as error:
+        raise CannotCreate(f"cannot make the spool {spool}: {error.strerror}") from error
+
+
+def _write_format(spool: str, version: bytes) -> None:
+    draft = f"{spool}/tmp/format.{posix.getpid()}"
+    descriptor = posix.open(draft, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC, FILE_MODE)
+    try:
         try:
             write_all(descriptor, version)
             posix.fsync(descriptor)
         finally:
             posix.close(descriptor)
         posix.rename(draft, f"{spool}/format")
-        sync_directory(spool)
-    except OSError as error:
-        raise CannotCreate(f"cannot make the spool {spool}: {error.strerror}") from error
+    except OSError:
+        posix.unlink(draft)
+        raise
 
 
 def _mkdir(path: str) -> None:

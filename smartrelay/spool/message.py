@@ -21,38 +21,34 @@ _FIRST_READ = 4096
 class MessageInHand:
     """One locked message: envelope, history, and its text as often as it is asked for.
 
+    known: its envelope, where that was read a moment ago: the first line of a file never changes.
+
     Raises on construction MessageBusy when somebody else has it, NoSuchMessage when the name is gone, CorruptMessage when
     the file is no message (the caller sets it aside; `close` is done by then).
     """
 
-    def __init__(self, spool: str, path: str, queue_id: str) -> None:
+    def __init__(self, spool: str, path: str, queue_id: str, known: Envelope | None = None) -> None:
         self.queue_id = queue_id
         self.path = path
         self._descriptor = lock(path)
         try:
-            self.envelope, self._text_at = self._read_envelope()
+            self.envelope = self._checked(known or _read_envelope(self._descriptor, path))
             self.journal = Journal(spool, queue_id)
         except BaseException:
             self.close()
             raise
         self.history = History(len(self.envelope.recipients)).replay(self.journal.events)
 
-    def _read_envelope(self) -> tuple[Envelope, int]:
-        with open(self._descriptor, "rb", closefd=False) as file:
-            line = file.readline(LONGEST_LINE)
-        try:
-            envelope = read(line)
-        except BadEnvelope as error:
-            raise CorruptMessage(f"{self.path}: {error}") from error
-        size = os.fstat(self._descriptor).st_size - len(line)
-        if not line.endswith(b"\n") or size != envelope.facts.stored:
+    def _checked(self, envelope: Envelope) -> Envelope:
+        """A text that is not whole must never be sent."""
+        if os.fstat(self._descriptor).st_size != envelope.text_at + envelope.facts.stored:
             raise CorruptMessage(f"{self.path}: its text is not what its envelope says")
-        return envelope, len(line)
+        return envelope
 
     def text(self) -> BufferedReader:
         """The message's text from its first octet; each call gives an independent reader."""
         file = open(self.path, "rb")  # noqa: SIM115 - the caller closes it; the name is ours while we hold the lock
-        file.seek(self._text_at)
+        file.seek(self.envelope.text_at)
         return file
 
     def record(self, *events: Event, sync: bool) -> None:
@@ -107,11 +103,21 @@ def peek(path: str) -> Envelope:
     except OSError as error:
         raise CorruptMessage(f"{path}: {error.strerror}") from error
     try:
-        text = os.read(descriptor, _FIRST_READ)
-        while b"\n" not in text and (more := os.read(descriptor, 1 << 16)):
-            text += more
-        return read(text.partition(b"\n")[0])
-    except (BadEnvelope, OSError) as error:
-        raise CorruptMessage(f"{path}: {error}") from error
+        return _read_envelope(descriptor, path)
     finally:
         os.close(descriptor)
+
+
+def _read_envelope(descriptor: int, path: str) -> Envelope:
+    try:
+        text = os.read(descriptor, _FIRST_READ)
+        while b"\n" not in text and len(text) < LONGEST_LINE and (more := os.read(descriptor, 1 << 16)):
+            text += more
+        line, end, _ = text.partition(b"\n")
+        envelope = read(line)
+    except (BadEnvelope, OSError) as error:
+        raise CorruptMessage(f"{path}: {error}") from error
+    if not end:
+        raise CorruptMessage(f"{path}: it ends within its envelope")
+    envelope.text_at = len(line) + 1
+    return envelope

@@ -27,6 +27,9 @@ OSSIFIED = 36 * 3600
 _BATCH = 100
 _BATCH_SECONDS = 1.0
 
+_KEPT = 1000
+"""Envelopes that are kept from the plan until their message is taken in hand; memory must not grow with the queue."""
+
 Warn = Callable[[str], None]
 
 
@@ -54,6 +57,7 @@ class Queue:
         self._lock = threading.Lock()
         self._waiting: dict[str, str] = {}
         self._next_due = 0.0
+        self._envelopes: dict[str, Envelope] = {}
         self._relayed: dict[str, MessageInHand] = {}
         self._finished: list[Journal] = []
         self._finished_since = 0.0
@@ -130,7 +134,8 @@ class Queue:
         if name is None:
             raise NoSuchMessage(f"{one} does not wait")
         try:
-            message = MessageInHand(self.spool, f"{self.spool}/{names.CUR}/{name}", one)
+            known = self._envelopes.pop(one, None)
+            message = MessageInHand(self.spool, f"{self.spool}/{names.CUR}/{name}", one, known)
         except CorruptMessage as error:
             self._set_aside(names.CUR, name, str(error))
             raise
@@ -210,7 +215,10 @@ class Queue:
 
     def get_envelope(self, one: str) -> Envelope:
         """The envelope of a message, without taking it in hand."""
-        return peek(self.get_path(one))
+        envelope = peek(self.get_path(one))
+        if len(self._envelopes) < _KEPT:
+            self._envelopes[one] = envelope
+        return envelope
 
     def get_path(self, one: str) -> str:
         """The file of a message now, for a person to look at. Raises NoSuchMessage."""
@@ -250,11 +258,12 @@ class Queue:
         self.put_back(one)
 
     def is_published(self, one: str) -> bool:
-        """Whether a message with this (derived) id stands in the queue in any state."""
+        """Whether a message with this (derived) id stands in the queue in any state, on disk for good."""
         try:
-            self.get_path(one)
+            path = self.get_path(one)
         except NoSuchMessage:
             return False
+        sync_directory(os.path.dirname(path))  # a crash may have come between its link and that sync
         return True
 
     # what a crash left
@@ -284,9 +293,10 @@ class Queue:
                     continue  # an operator's `delete` was quicker, or it is no file
 
     def _set_aside(self, directory: str, name: str, why: str) -> None:
-        target = f"{self.spool}/{names.CORRUPT}/{name}"
-        if os.path.lexists(target):
-            target += f".{int(self._clock())}"
+        target, number = f"{self.spool}/{names.CORRUPT}/{name}", 0
+        while os.path.lexists(target):  # what lies there already is never overwritten
+            number += 1
+            target = f"{self.spool}/{names.CORRUPT}/{name}.{number}"
         try:
             os.rename(f"{self.spool}/{directory}/{name}", target)
         except FileNotFoundError:

@@ -6,8 +6,8 @@ operator or from a directory becomes an id only through `parse`, so that none is
 On the enqueue path: no imports.
 """
 
-_ALPHABET = "0123456789BCDFGHJKLMNPQRSTVWXYZ"
-_VALID = frozenset(_ALPHABET)
+ALPHABET = "0123456789BCDFGHJKLMNPQRSTVWXYZ"
+_VALID = frozenset(ALPHABET)
 _TIME, _RANDOM = 11, 6
 LENGTH = _TIME + _RANDOM
 
@@ -44,13 +44,13 @@ def arrival(queue_id: str) -> float:
     """When the message came in, in Unix seconds, as its id says."""
     number = 0
     for char in queue_id[:_TIME]:
-        number = number * len(_ALPHABET) + _ALPHABET.index(char)
+        number = number * len(ALPHABET) + ALPHABET.index(char)
     return number / 1e6
 
 
 def _digits(number: int, width: int) -> str:
     text = ""
     for _ in range(width):
-        number, digit = divmod(number, len(_ALPHABET))
-        text = _ALPHABET[digit] + text
+        number, digit = divmod(number, len(ALPHABET))
+        text = ALPHABET[digit] + text
     return text

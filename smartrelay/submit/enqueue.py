@@ -24,7 +24,7 @@ from smartrelay.mail import address, header
 from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.settings import Settings
 from smartrelay.spool import access, queue_id
-from smartrelay.spool.durable import Draft
+from smartrelay.spool.durable import Draft, remove
 from smartrelay.submit.options import Options
 
 _BLOCK = 1 << 16
@@ -47,7 +47,6 @@ def enqueue(options: Options, settings: Settings) -> str:
 
     Raises SmartRelayError with the sentence for the caller; nothing was accepted then.
     """
-    posix.umask(0o077)
     uid = posix.getuid()
     submission = _Submission(options, settings, uid)
     submission.named_recipients()
@@ -127,8 +126,9 @@ class _Submission:
         # as late as this: before, root's rights may be needed to import what the header asked for
         access.enter(self.settings.spool, direct=self.settings.direct)
         _check_space(self.settings)
-        draft = self._draft(one, now, message_id)
+        draft = None
         try:
+            draft = self._draft(one, now, message_id)
             draft.write(kept)
             draft.write(text[body:])
             del text
@@ -140,11 +140,13 @@ class _Submission:
                         "nothing was accepted"
                     )
             draft.commit()
-        except OSError as error:
-            draft.discard()
-            raise _failed(error, self.settings.spool) from error
-        except BaseException:
-            draft.discard()
+        except BaseException as error:
+            if draft is not None:
+                draft.discard()
+            else:  # a signal may have come between the making of the file and its name here
+                remove(f"{self.settings.spool}/tmp/{one}")
+            if isinstance(error, OSError):
+                raise _failed(error, self.settings.spool) from error
             raise
         return one
 
@@ -152,10 +154,7 @@ class _Submission:
         options = self.options
         recipients = [Recipient(each, options.notify) for each in self.recipients]
         envelope = Envelope(self.sender, recipients, now, self.uid, message_id, options.ret, options.envid)
-        try:
-            return Draft(self.settings.spool, one, envelope)
-        except OSError as error:
-            raise _failed(error, self.settings.spool) from error
+        return Draft(self.settings.spool, one, envelope)
 
     def _complete(self, found: list[header.Field], one: str, now: float) -> tuple[bytes, str]:
         """The header as it is stored, with the empty line behind it, and its Message-ID."""

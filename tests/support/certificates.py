@@ -55,9 +55,7 @@ def make_certificates(folder: str) -> Certificates:
         ca_file=ca_file,
         other_ca_file=other_ca_file,
         server=write(authority.issue_cert(*NAMES), "server"),
-        expired=write(
-            authority.issue_cert(*NAMES, not_before=yesterday - timedelta(days=30), not_after=yesterday), "expired"
-        ),
+        expired=write(authority.issue_cert(*NAMES, not_before=yesterday - timedelta(days=30), not_after=yesterday), "expired"),
         wrong_name=write(authority.issue_cert("other.example.test"), "wrong-name"),
         untrusted=write(other.issue_cert(*NAMES), "untrusted"),
     )

@@ -85,9 +85,7 @@ def _with_missing_libraries(packages: tuple[str, ...]) -> list[str]:
         if package in wanted:
             continue
         wanted.append(package)
-        listing = subprocess.run(
-            ["apt-cache", "depends", "--important", package], capture_output=True, text=True, check=True
-        )
+        listing = subprocess.run(["apt-cache", "depends", "--important", package], capture_output=True, text=True, check=True)
         below = re.findall(r"^[ |]*(?:Pre)?Depends: (lib[^\s:]+)", listing.stdout, re.MULTILINE)
         waiting += [library for library in below if not is_installed(library)]
     return wanted

@@ -234,8 +234,7 @@ class Dialogue:
         after_crlf = [True, *(line.endswith(b"\r\n") for line in lines)]
         transaction.data = b"".join(lines)
         transaction.content = b"".join(
-            line[1:] if first and line.startswith(b".") else line
-            for line, first in zip(lines[:-1], after_crlf, strict=False)
+            line[1:] if first and line.startswith(b".") else line for line, first in zip(lines[:-1], after_crlf, strict=False)
         )
         self.finish(transaction)
 

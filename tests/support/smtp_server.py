@@ -32,8 +32,7 @@ class ScriptedServer:
         keywords: Sequence[str] = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE 52428800", "DSN"),
         certificate: Certificate | None = None,  # offers STARTTLS
         implicit_tls: bool = False,
-        credentials: tuple[str, str]
-        | None = None,  # offers AUTH (inside TLS, if there is a certificate) and demands it
+        credentials: tuple[str, str] | None = None,  # offers AUTH (inside TLS, if there is a certificate) and demands it
         lmtp: bool = False,
         address: str = "127.0.0.1",
         port: int = 0,

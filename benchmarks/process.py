@@ -1,0 +1,86 @@
+"""Whole processes, timed from outside: posix_spawn, wait4, in rounds whose order is shuffled.
+
+What is compared runs in the same minutes on the same machine, so that a load that comes and goes meets all of it.
+"""
+
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+def plain_environment() -> dict[str, str]:
+    """Ours without what changes how Python runs: unbuffered output or no .pyc files, as containers have, cost much."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A program with its arguments. stdin: the file it reads; environment: all of it."""
+
+    arguments: list[str]
+    stdin: str = os.devnull
+    environment: dict[str, str] = field(default_factory=plain_environment)
+
+
+@dataclass(slots=True)
+class Timing:
+    """The runs of one command. memory: its greatest resident set in octets; Linux counts that of the process that started
+    it too, so a smaller one than this program's cannot be seen. cpu: seconds of it, which other load disturbs less."""
+
+    seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    memory: int = 0
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def least(self) -> float:
+        return min(self.seconds)
+
+
+class Failed(Exception):
+    """A command ended with an error: nothing that it took can be compared."""
+
+
+def run(command: Command, output: str, timing: Timing) -> None:
+    """Runs it once, its output in files `output` and `output`.err, and adds that to `timing`."""
+    create = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, command.stdin, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, output, create, 0o600),
+        (os.POSIX_SPAWN_OPEN, 2, f"{output}.err", create, 0o600),
+    ]
+    begin = time.perf_counter()
+    child = os.posix_spawn(command.arguments[0], command.arguments, command.environment, file_actions=actions)
+    _, status, usage = os.wait4(child, 0)
+    took = time.perf_counter() - begin
+    if status:
+        with open(f"{output}.err", encoding="utf-8", errors="replace") as file:
+            raise Failed(f"{' '.join(command.arguments)}: status {os.waitstatus_to_exitcode(status)}: {file.read()[-2000:]}")
+    timing.seconds.append(took)
+    timing.cpu.append(usage.ru_utime + usage.ru_stime)
+    timing.memory = max(timing.memory, usage.ru_maxrss * 1024)
+
+
+def compare(
+    commands: dict[str, Command],
+    rounds: int,
+    folder: str,
+    *,
+    warm_up: int = 1,
+    before: Callable[[str], None] = lambda name: None,
+    after: Callable[[str, str], None] = lambda name, output: None,
+) -> dict[str, Timing]:
+    """Runs all commands in each round. before, after: what is done around a run, not timed; `after` gets its output."""
+    timings = {name: Timing() for name in commands}
+    for number in range(-warm_up, rounds):
+        for name in random.sample(list(commands), len(commands)):
+            before(name)
+            run(commands[name], f"{folder}/output", timings[name] if number >= 0 else Timing())
+            after(name, f"{folder}/output")
+    return timings

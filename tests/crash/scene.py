@@ -1,0 +1,258 @@
+"""The scene of the crash tests: a spool with mail of every fate, a server with a verdict for each recipient, and the laws.
+
+What must hold after any crash or fault, once passes could work again, is in `Scene.check`.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from email import message_from_bytes
+from typing import Any, Self
+
+from tests.support.smtp_server import Answer, ScriptedServer, Session, Transaction
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+AUTHOR = "author@example.org"
+GONE = "gone@example.org"
+"""A sender whose address is refused: notices to it are bounces of bounces."""
+
+FATES: dict[str, tuple[str, list[str]]] = {
+    "delivered": (AUTHOR, ["ok1@a.example"]),
+    "deferred": (AUTHOR, ["later1@a.example"]),
+    "mixed": (AUTHOR, ["ok2@a.example", "bad1@a.example", "later2@a.example"]),
+    "failed": (AUTHOR, ["bad2@a.example", "bad3@a.example"]),
+    "failed-twice": (AUTHOR, ["bad4@a.example", "turns-bad@a.example"]),
+    "strayed": (GONE, ["bad5@a.example"]),
+    "two": (AUTHOR, ["ok3@a.example", "ok4@a.example"]),
+}
+"""Subject: sender and recipients. An address says what becomes of it: bad is refused for good, later is put off until the
+server has recovered, turns-bad is put off and then refused."""
+
+DELIVERED = {
+    ("delivered", "ok1@a.example"),
+    ("deferred", "later1@a.example"),
+    ("mixed", "ok2@a.example"),
+    ("mixed", "later2@a.example"),
+    ("two", "ok3@a.example"),
+    ("two", "ok4@a.example"),
+}
+REPORTED = {f"bad{number}@a.example" for number in range(1, 5)} | {"turns-bad@a.example"}
+
+
+class Runner:
+    """Has commands run, killed and hindered by `tests.crash.child`."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.trace = os.path.join(folder, "trace")
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("SMARTRELAY_")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.child"],
+            cwd=ROOT,
+            env={**environment, "TMPDIR": folder},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def run(
+        self, argv: list[str], spool: str, stdin: bytes = b"", kill_at: int = 0, fault: dict[str, Any] | None = None
+    ) -> "Outcome":
+        """One command, to its end."""
+        files = {name: os.path.join(self._folder, name) for name in ("stdin", "stdout", "stderr", "trace")}
+        for path in files.values():
+            with open(path, "wb") as file:
+                file.write(stdin if path.endswith("stdin") else b"")
+        order = {"argv": argv, "spool": spool, "kill_at": kill_at, "fault": fault, **files}
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        read = {}
+        for name in ("stdout", "stderr", "trace"):
+            with open(files[name], encoding="utf-8", errors="replace") as text:
+                read[name] = text.read()
+        return Outcome(answer["code"], read["stdout"], read["stderr"], read["trace"].splitlines())
+
+    def close(self) -> None:
+        """Ends the process."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass
+class Outcome:
+    """How a command ended. steps: what it did in the spool, up to where it was killed."""
+
+    code: int
+    stdout: str
+    stderr: str
+    steps: list[str]
+
+    @property
+    def killed(self) -> bool:
+        """Whether the kill came."""
+        return self.code == -signal.SIGKILL
+
+    @property
+    def hindered(self) -> bool:
+        """Whether the fault came."""
+        return any(step.startswith("fault") for step in self.steps)
+
+
+def contents(spool: str) -> dict[str, list[str]]:
+    """The names in each of the spool's directories that has any."""
+    found = {name: sorted(os.listdir(f"{spool}/{name}")) for name in os.listdir(spool) if os.path.isdir(f"{spool}/{name}")}
+    return {name: names for name, names in found.items() if names}
+
+
+def text_of(subject: str) -> bytes:
+    """A message of the scene."""
+    return f"Subject: {subject}\nTo: somebody@a.example\n\nThis is {subject}.\n".encode()
+
+
+@dataclass
+class Arrivals:
+    """What the server took: messages by (subject, recipient), and notices by Message-ID."""
+
+    messages: Counter[tuple[str, str]] = field(default_factory=Counter)
+    transactions: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
+    notices: Counter[str] = field(default_factory=Counter)
+    reported: dict[str, set[str]] = field(default_factory=dict)
+
+
+class Scene:
+    """Spool, configuration and server of a test; `fresh` begins again."""
+
+    def __init__(self, folder: str, runner: Runner) -> None:
+        self.folder, self.runner = folder, runner
+        self.spool = os.path.join(folder, "spool")
+        self.config = os.path.join(folder, "smartrelay.toml")
+        self._saved = os.path.join(folder, "saved")
+        self._recovered = False
+        self._seen = 0
+        self._kill_at_word = 0
+        self._words = 0
+        self.server = ScriptedServer(on=self._verdict)
+        with open(self.config, "w", encoding="utf-8") as file:
+            file.write(
+                f'hostname = "host.example.org"\nspool = "{self.spool}"\nmin_free_space = "0"\n'
+                f'[[relay]]\nname = "r"\nhosts = ["smtp+notls://127.0.0.1:{self.server.port}"]\n'
+                '[queue]\nretry = ["1h"]\n'
+                # one message in doubt at a time, so that the law on duplicates is sharp
+                "[limits]\nmax_connections = 1\n"
+            )
+        for subject, (sender, recipients) in FATES.items():
+            done = self.sendmail(["-f", sender, *recipients], text_of(subject))
+            assert done.code == 0, done.stderr
+        os.rename(self.spool, self._saved)
+
+    def close(self) -> None:
+        """Ends the server."""
+        self.server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _verdict(self, point: str, argument: bytes, session: Session) -> Answer | None:
+        self._words += 1
+        if self._words == self._kill_at_word:
+            with open(self.runner.trace, encoding="ascii") as text:
+                os.kill(int(text.readline().split()[1]), signal.SIGKILL)
+        if point == "RCPT":
+            name = argument.partition(b"<")[2]
+            if name.startswith((b"bad", b"gone")) or (name.startswith(b"turns-bad") and self._recovered):
+                return b"550 5.1.1 no such user"
+            if name.startswith((b"later", b"turns-bad")) and not self._recovered:
+                return b"450 4.2.1 later"
+        return None
+
+    def sendmail(self, argv: list[str], text: bytes, **how: Any) -> Outcome:
+        """Enqueues."""
+        return self.runner.run(["sendmail", "-C", self.config, *argv], self.spool, text, **how)
+
+    def flush(self, *argv: str, kill_at_word: int = 0, **how: Any) -> Outcome:
+        """One pass, to its end or its death; returns when the server has seen it go.
+
+        kill_at_word: the server kills it at that many words (greeting, command or final dot) of the dialogue.
+        """
+        self._words, self._kill_at_word = 0, kill_at_word
+        done = self.runner.run(["smartrelay", "--config", self.config, "flush", *argv], self.spool, **how)
+        self.server.wait_for(lambda: self.server.open_connections == 0)
+        return done
+
+    def fresh(self) -> None:
+        """The spool as it was before any pass, and a server that has seen nothing and puts `later` off."""
+        shutil.rmtree(self.spool, ignore_errors=True)
+        shutil.copytree(self._saved, self.spool)
+        self._recovered = False
+        self._seen = len(self.server.sessions)
+
+    def recover(self, passes: int = 2) -> None:
+        """Passes without hindrance: one with the same verdicts (if there are 2), then one to a server that has recovered."""
+        if passes > 1:
+            done = self.flush()
+            assert done.code == 0, done.stderr
+        self._recovered = True
+        done = self.flush("--all")
+        assert done.code == 0, done.stderr
+
+    def arrivals(self) -> Arrivals:
+        """What the server took since the scene began."""
+        found = Arrivals()
+        transactions = [each for session in self.server.sessions[self._seen :] for each in session.transactions]
+        for transaction in transactions:
+            if transaction.accepted:
+                _note(found, transaction)
+        return found
+
+    def check(self, doubts: int, what: object) -> None:
+        """The laws, once `recover` has been through. doubts: how many crashes or faults there were; what: for the words."""
+        found = self.arrivals()
+        # Nothing is lost, nothing goes to anybody else, and nothing bounces that was not refused.
+        assert set(found.messages) == DELIVERED, what
+        told = Counter(address for addresses in found.reported.values() for address in addresses)
+        assert set(told) == REPORTED, what
+        # A refused recipient is in one notice, and that notice may come twice only as the same notice.
+        assert max(told.values()) == 1, (what, found.reported)
+        # Law 10: each crash doubles at most the one message that was in doubt.
+        repeated = sum(found.transactions.values()) - len(found.transactions)
+        repeated += sum(found.notices.values()) - len(found.notices)
+        assert repeated <= doubts, (what, found)
+        self.check_litter(what)
+
+    def check_litter(self, what: object) -> None:
+        """Nothing is left but drafts, and those only until their time has come."""
+        assert set(contents(self.spool)) <= {"tmp"}, (what, contents(self.spool))
+        for name in os.listdir(f"{self.spool}/tmp"):
+            os.utime(f"{self.spool}/tmp/{name}", (1, 1))
+
+
+def _note(found: Arrivals, transaction: Transaction) -> None:
+    recipients = tuple(each.decode().strip("<>") for each in transaction.recipients)
+    parsed = message_from_bytes(transaction.content)
+    if b"FROM:<>" not in transaction.mail_from.upper():
+        found.transactions[str(parsed["Subject"]), recipients] += 1
+        found.messages.update((str(parsed["Subject"]), recipient) for recipient in recipients)
+        return
+    assert recipients == (AUTHOR,)
+    identity = str(parsed["Message-ID"])
+    addresses = set(re.findall(r"^Final-Recipient: rfc822; (\S+)", transaction.content.decode(), re.MULTILINE))
+    assert found.reported.setdefault(identity, addresses) == addresses, "one Message-ID, two contents"
+    found.notices[identity] += 1

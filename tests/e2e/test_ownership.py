@@ -1,0 +1,204 @@
+"""Root and the spool's owner take turns, and neither shuts the other out; nobody else gets in.
+
+These tests need root, as the suite has it where changes are checked; without it they fail and say so.
+"""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.commands import SENDMAIL, Machine, Running, relay
+from tests.support.process import NOBODY
+from tests.support.smtp_server import ScriptedServer
+
+STRANGER = 65533
+"""A uid that owns nothing, and that no user database knows."""
+
+GROUPS = "4,24"
+"""Supplementary groups that the caller has and the owner of the spool must not."""
+
+ROOT_OF_CODE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+class Host(Machine):
+    """A machine whose commands are run by a user of one's choice. Other users must reach it, so it is not pytest's."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder)
+        self.uid = 0
+
+    def start_program(self, program: str, *arguments: str, text: bytes | int = b"", env: object = None) -> Running:
+        """Start a program as the user `uid`."""
+        assert env is None
+        who = [f"--reuid={self.uid}", f"--regid={self.uid}", f"--groups={GROUPS}"]
+        return super().start_program("setpriv", *who, program, *arguments, text=text)
+
+    def by(self, uid: int) -> "Host":
+        """This machine, for that user from now on."""
+        self.uid = uid
+        return self
+
+    def owners(self) -> set[tuple[int, int, int]]:
+        """Uid, gid and mode of everything in the spool: directories with S_IFDIR in the mode."""
+        found = set()
+        for folder, _, names in os.walk(self.spool):
+            for path in (folder, *(os.path.join(folder, name) for name in names)):
+                status = os.lstat(path)
+                kind = stat.S_IFDIR if stat.S_ISDIR(status.st_mode) else 0
+                found.add((status.st_uid, status.st_gid, kind | stat.S_IMODE(status.st_mode)))
+        return found
+
+
+PRIVATE = {(NOBODY, NOBODY, stat.S_IFDIR | 0o700), (NOBODY, NOBODY, 0o600)}
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A machine with a spool that belongs to the service user (here: nobody)."""
+    assert os.geteuid() == 0, "the tests of ownership need root: run the suite as root, as .ci/run is"
+    folder = tempfile.mkdtemp(prefix="smartrelay-owner-")
+    try:
+        os.chmod(folder, 0o755)
+        machine = Host(folder)
+        os.mkdir(machine.spool, 0o700)
+        os.chown(machine.spool, NOBODY, NOBODY)
+        os.chmod(machine.config, 0o644)
+        yield machine
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_the_code_can_be_run_by_other_users() -> None:
+    """What the tests below rest on: another uid can read the checkout and its Python."""
+    done = subprocess.run(
+        ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", sys.executable, "-c", "import smartrelay"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{ROOT_OF_CODE} is closed to other users: {done.stderr}"
+
+
+def test_root_and_the_owner_take_turns(host: Host, smtp_server: Callable[..., ScriptedServer]) -> None:
+    """2.4, item 3 of the issue: at enqueue, flush, retry, hold, release, and at every file that one of them made first."""
+    server = smtp_server(replies={"RCPT TO:<later@": b"450 4.2.1 later", "RCPT TO:<bad@": b"550 5.1.1 no"})
+    host.relay_to(server)
+    for first, second in ((0, NOBODY), (NOBODY, 0)):
+        wait = host.by(first).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "later@b.example", "bad@b.example")
+        host.by(second).enqueue(b"Subject: y\n\n", "-f", "me@a.example", "you@b.example")
+        host.by(second).flush()
+        assert host.owners() == PRIVATE
+        for uid in (first, second):
+            for verb in ("retry", "hold", "release"):
+                assert host.by(uid).run("queue", verb, wait).code == 0
+                assert host.owners() == PRIVATE
+            host.by(uid).flush("--all")
+            assert host.owners() == PRIVATE
+            assert wait.encode() in host.by(uid).run("queue", "list").output
+        deleted = host.by(second).run("queue", "delete", "--yes", wait)
+        assert deleted.code == 0, deleted.errors
+    assert host.ids() == []
+    assert len(server.accepted) == 4  # one message and one bounce in each turn
+
+
+def test_root_makes_a_private_spool_for_itself_where_there_is_no_service_user(host: Host) -> None:
+    """2.3: a missing spool is made 0700; the umask of the caller does not matter."""
+    os.rmdir(host.spool)
+    before = os.umask(0)
+    try:
+        host.by(0).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    finally:
+        os.umask(before)
+    assert {mode for _, _, mode in host.owners()} == {stat.S_IFDIR | 0o700, 0o600}
+
+
+def test_nobody_else_gets_into_a_spool_that_they_name(host: Host) -> None:
+    """2.2, 2.4: another uid gets 77 from every command, told whose the spool is, and leaves no trace."""
+    one = host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    before = host.tree()
+    commands = [("flush",), ("flush", one), ("queue", "list"), ("queue", "show", one), ("queue", "hold", one)]
+    commands += [("queue", "delete", "--yes", one), ("queue", "retry", "--all"), ("queue", "release", one)]
+    for command in commands:
+        refused = host.by(STRANGER).run(*command)
+        assert refused.code == 77, (command, refused)
+        assert refused.errors.count("\n") == 1
+        assert "belongs to user nobody" in refused.errors
+        assert not refused.output
+    refused = host.by(STRANGER).sendmail(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    assert refused.code == 77
+    assert refused.errors.count("\n") == 1
+    assert host.tree() == before
+
+
+def test_nobody_else_gets_into_the_spool_of_the_system(host: Host) -> None:
+    """2.3: one who did not name the spool, and has no socket to submit to, is refused with 75: never queued where nothing
+    flushes."""
+    host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    # In a place where the system's spool is this one; nobody has named it.
+    for name in ("SMARTRELAY_CONFIG", "SMARTRELAY_SPOOL"):
+        del host.environment[name]
+    os.rename(host.spool, f"{host.folder}/smartrelay")
+    host.spool = f"{host.folder}/smartrelay"
+    who = f"setpriv --reuid={STRANGER} --regid={STRANGER} --clear-groups"
+    script = f"mount --bind {host.folder} /var/spool && exec {who} {SENDMAIL} -f me@a.example you@b.example"
+    with host.by(0).start_program("unshare", "--mount", "sh", "-c", script, text=b"Subject: x\n\n") as running:
+        refused = running.wait()
+    assert refused.code == 75, refused
+    assert refused.errors.count("\n") == 1
+    assert "only root and user nobody may write to the spool /var/spool/smartrelay" in refused.errors
+    assert len(host.ids()) == 1
+
+
+def test_root_reads_its_own_secret_and_configuration_then_drops_root(
+    host: Host, smtp_server: Callable[..., ScriptedServer], certificates: object
+) -> None:
+    """2.4: what only root may read is read first; then the process is the owner, with no group but the owner's."""
+    secret = os.path.join(host.folder, "secret")
+    with open(secret, "w", encoding="ascii") as file:
+        file.write("pass word\n")
+    os.chmod(secret, 0o600)
+    server = smtp_server(credentials=("me", "pass word"))
+    host.configure(relay(f"smtp+notls://127.0.0.1:{server.port}", auth=f'{{ user = "me", secret = "file:{secret}" }}'))
+    os.chmod(host.config, 0o600)
+    gate = server.gate("DATA")
+    host.by(0).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    with host.by(0).start("flush") as running:
+        gate.wait_reached()
+        with open(f"/proc/{running.process.pid}/status", encoding="ascii") as text:
+            status = dict(line.rstrip("\n").split(":\t", 1) for line in text if ":\t" in line)
+        gate.open()
+        assert running.wait().code == 0
+    assert status["Uid"].split() == [str(NOBODY)] * 4
+    assert status["Gid"].split() == [str(NOBODY)] * 4
+    assert status["Groups"].split() in ([], [str(NOBODY)])
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+    assert server.sessions[0].user == "me"
+    assert host.owners() == PRIVATE
+    refused = host.by(NOBODY).run("flush", "--all")
+    assert refused.code == 78, refused
+    assert "smartrelay.toml" in refused.errors
+
+
+@pytest.mark.parametrize("verb", ["sendmail", "flush", "hold"])
+def test_root_is_gone_before_anything_below_the_spool_is_opened(host: Host, verb: str) -> None:
+    """2.4: a spool's owner cannot make root follow a path of theirs: with every directory a link to a place that only root
+    may write, nothing appears there."""
+    one = host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    target = os.path.join(host.folder, "of-root")
+    os.mkdir(target, 0o700)
+    for name in ("tmp", "new", "cur", "state", "hold"):
+        shutil.rmtree(f"{host.spool}/{name}")
+        os.symlink(target, f"{host.spool}/{name}")
+    if verb == "sendmail":
+        result = host.by(0).sendmail(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    else:
+        result = host.by(0).run(*(["flush", "--all"] if verb == "flush" else ["queue", "hold", one]))
+    assert result.code != 0
+    assert "Traceback" not in result.errors
+    assert os.listdir(target) == []

@@ -1,0 +1,194 @@
+"""The configuration, read strictly: whatever is wrong, one sentence names file, key and what would be right."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from smartrelay import config
+from smartrelay.config import Config, Limits, Timeouts
+from smartrelay.errors import EX_CONFIG, ConfigError
+
+RELAY = '[[relay]]\nname = "work"\nhosts = ["smtps://h.example"]\n'
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SMARTRELAY_")]:
+        monkeypatch.delenv(name)
+
+
+def load(tmp_path: Path, text: str | bytes) -> Config:
+    path = tmp_path / "smartrelay.toml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return config.load(str(path), str(tmp_path / "spool"))
+
+
+def refused(tmp_path: Path, text: str | bytes) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert caught.value.exit_code == EX_CONFIG
+    assert "smartrelay.toml" in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_defaults_are_those_of_the_design(tmp_path: Path) -> None:
+    found = load(tmp_path, "")
+    assert not found.relays
+    assert list(found.retry) == [60, 300, 900, 1800, 3600, 7200, 10800]  # C-003 C-004
+    assert found.limits == Limits(max_connections=20, max_connections_per_host=20, max_messages_per_connection=100)
+    assert (found.max_message_size, found.max_recipients, found.min_free_space) == (50 << 20, 10000, 100 << 20)
+
+
+def test_the_default_time_limits_are_not_below_the_standards(tmp_path: Path) -> None:  # A-081 A-084
+    found = load(tmp_path, "").timeouts
+    assert (found.greeting, found.command, found.data, found.data_block, found.data_end) == (300, 300, 120, 180, 600)
+    assert (found.lookup, found.connect, found.quit) == (30, 30, 10)
+
+
+def test_every_setting_is_taken_as_written(tmp_path: Path) -> None:
+    text = """
+        hostname = "h.example.org"
+        domain = "example.org"
+        spool = "/elsewhere"
+        max_message_size = "1M"
+        max_recipients = 5
+        min_free_space = 17
+        [[relay]]
+        name = "work"
+        sender = ["*@Example.org"]
+        recipient = ["*@a.example", "b@b.example"]
+        hosts = ["smtp+tls://one.example", "smtps://two.example:4650"]
+        auth = { user = "me", secret = "env:X", mechanism = "login", secret_mode = "any" }
+        ca_file = "/ca.pem"
+        protocol = "smtp"
+        [[relay]]
+        hosts = ["smtp://three.example"]
+        [queue]
+        retry = ["1m", "2h"]
+        [limits]
+        max_connections = 3
+        [timeouts]
+        command = "90s"
+        data_end = "1h30m"
+    """
+    found = load(tmp_path, text)
+    work, other = found.relays
+    assert work.hosts == ("smtp+tls://one.example", "smtps://two.example:4650")
+    assert (work.sender, work.recipient) == (("*@example.org",), ("*@a.example", "b@b.example"))
+    assert work.auth == config.Auth("me", "env:X", "login", any_mode=True)
+    assert (work.ca_file, work.protocol, work.name) == ("/ca.pem", "smtp", "work")
+    assert (other.name, other.sender, other.recipient, other.auth) == ("relay2", ("*",), ("*",), None)
+    assert found.spool == str(tmp_path / "spool")  # --spool stands over the file
+    assert list(found.retry) == [60, 7200]
+    assert found.limits == Limits()._replace(max_connections=3)
+    assert found.timeouts == Timeouts()._replace(command=90, data_end=5400)
+    assert (found.hostname, found.domain, found.max_recipients) == ("h.example.org", "example.org", 5)
+    assert (found.max_message_size, found.min_free_space) == (1 << 20, 17)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "right"),
+    [
+        ('hostnam = "h.x"', "hostnam", "did you mean hostname?"),
+        ("frobnicate = 1", "frobnicate", "known are"),
+        ("[limit]\nmax_connections = 1", "limit", "did you mean limits?"),
+        ('[[relay]]\nhost = ["smtps://h"]', "host", "did you mean hosts?"),
+        ("[limits]\nmax_conections = 1", "max_conections", "did you mean max_connections?"),
+        ('[timeouts]\ndata_blok = "1s"', "data_blok", "did you mean data_block?"),
+        ('[queue]\nretri = ["1s"]', "retri", "did you mean retry?"),
+        ('[[relay]]\nhosts = ["smtps://h"]\nauth = { usr = "me" }', "auth.usr", "did you mean user?"),
+        ("hostname = 5", "hostname", "string"),
+        ('hostname = "a b"', "hostname", "host or domain name"),
+        ('hostname = "(none)"', "hostname", "host or domain name"),
+        ('domain = "a@b"', "domain", "host or domain name"),
+        ('domain = ""', "domain", "host or domain name"),
+        ('spool = "relative"', "spool", "absolute path"),
+        ("spool = 5", "spool", "string"),
+        ('max_message_size = "much"', "max_message_size", "50M"),
+        ("max_message_size = -1", "max_message_size", "50M"),
+        ("max_message_size = 1.5", "max_message_size", "50M"),
+        ("max_message_size = true", "max_message_size", "50M"),
+        ("min_free_space = []", "min_free_space", "50M"),
+        ("max_recipients = 0", "max_recipients", "at least 1"),
+        ("max_recipients = true", "max_recipients", "at least 1"),
+        ('max_recipients = "5"', "max_recipients", "at least 1"),
+        ("relay = 5", "relay", "[[relay]]"),
+        ('[relay]\nhosts = ["smtps://h"]', "relay", "two brackets"),
+        ("relay = [1]", "relay", "[[relay]]"),
+        ("[[relay]]\nname = 'x'", "hosts", "is missing"),
+        ("[[relay]]\nhosts = []", "hosts", "list of strings"),
+        ('[[relay]]\nhosts = "smtps://h"', "hosts", "list of strings"),
+        ("[[relay]]\nhosts = [5]", "hosts", "string"),
+        (RELAY + 'sender = "*"', "sender", "list of strings"),
+        (RELAY + "recipient = [[]]", "recipient", "string"),
+        (RELAY + 'auth = "me"', "auth", "user ="),
+        (RELAY + 'auth = { user = "me" }', "auth.secret", "is missing"),
+        (RELAY + 'auth = { secret = "env:X" }', "auth.user", "is missing"),
+        (RELAY + 'auth = { user = "me", secret = "env:X", mechanism = "ntlm" }', "auth.mechanism", "auto, plain, login"),
+        (RELAY + 'auth = { user = "me", secret = "env:X", secret_mode = 1 }', "auth.secret_mode", "owner, any"),
+        (RELAY + 'ca_file = "ca.pem"', "ca_file", "absolute path"),
+        (RELAY + 'protocol = "lmtp"', "protocol", "esmtp, smtp"),
+        ("queue = 5", "queue", "[queue]"),
+        ("limits = []", "limits", "[limits]"),
+        ("[queue]\nretry = []", "retry", "list of strings"),
+        ('[queue]\nretry = ["0s"]', "retry", "1s"),
+        ('[queue]\nretry = ["soon"]', "retry", "30s"),
+        ("[queue]\nretry = [60]", "retry", "string"),
+        ("[limits]\nmax_connections = 0", "max_connections", "at least 1"),
+        ('[limits]\nmax_messages_per_connection = "1"', "max_messages_per_connection", "at least 1"),
+        ("[timeouts]\ncommand = 30", "command", "30s"),
+        ('[timeouts]\ngreeting = "soon"', "greeting", "30s"),
+        ('[timeouts]\ngreeting = "0s"', "greeting", "1s"),
+        ('[timeouts]\ngreeting = "99999999999999w"', "greeting", "52w"),
+        ('[queue]\nretry = ["99999999999999w"]', "retry", "52w"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key_and_what_is_right(tmp_path: Path, text: str, key: str, right: str) -> None:
+    sentence = refused(tmp_path, text)
+    assert key in sentence and right in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    "text", ["hostname =", "a = 1\na = 2", b'spool = "\xff"', "x = " + "[" * 5000, "x = " + "9" * 5000, "\x00", "\ufeffa = 1"]
+)
+def test_what_is_no_toml_is_said_so(tmp_path: Path, text: str | bytes) -> None:
+    assert "not valid TOML" in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[[relay]]\nhosts = "smtps://me:hunter2@h.example"',
+        '[[relay]]\nhosts = ["smtps://me:hunter2\\u0000@h.example"]',
+        '[[relay]]\nhosts = [["smtps://me:hunter2@h.example"]]',
+        RELAY + 'auth = { user = "me", secret = "hunter2\\t" }',
+        RELAY + 'auth = { user = "me", secret = ["hunter2"] }',
+        RELAY + 'auth = "me:hunter2"',
+    ],
+)
+def test_no_sentence_repeats_a_password(tmp_path: Path, text: str) -> None:  # A-138
+    assert "hunter2" not in refused(tmp_path, text)
+
+
+def test_a_relay_from_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMARTRELAY_RELAY", "smtps://me:pw@env.example")
+    (relay,) = load(tmp_path, RELAY).relays
+    assert (relay.hosts, relay.sender, relay.recipient) == (("smtps://me:pw@env.example",), ("*",), ("*",))
+    assert relay.where == "$SMARTRELAY_RELAY"
+    monkeypatch.setenv("SMARTRELAY_RELAY", "")
+    assert [relay.name for relay in load(tmp_path, RELAY).relays] == ["work"]
+
+
+def test_a_named_configuration_must_be_there_and_a_default_one_need_not(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no configuration .*absent\.toml"):
+        config.load(str(tmp_path / "absent.toml"), str(tmp_path))
+    with pytest.raises(ConfigError, match="cannot read"):
+        config.load(str(tmp_path), str(tmp_path))
+
+
+def test_the_horizon_leaves_room_for_every_step(tmp_path: Path) -> None:
+    """No next attempt is ever set beyond it, or each pass would take it for a clock's mistake."""
+    assert load(tmp_path, "").horizon == 86400
+    assert load(tmp_path, '[queue]\nretry = ["1m", "3d"]').horizon == 6 * 86400

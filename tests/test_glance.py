@@ -1,0 +1,80 @@
+"""A glance tells what a closer look does, or leaves it to that."""
+
+import json
+import os
+
+import pytest
+
+from smartrelay.cli.listing import as_object, as_text
+from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
+from smartrelay.spool import names
+from smartrelay.spool.glance import Glance
+from smartrelay.spool.history import attempt
+from smartrelay.spool.journal import Event, Journal
+from smartrelay.spool.listing import entries, glances
+from smartrelay.spool.queue import Queue
+from tests.support.queues import new_spool, put
+
+WAITS = Status(DEFERRED, "4.4.1", "connection timed out", host="a.example:25", phase="connecting")
+SAID = Status(DEFERRED, "4.7.1", "451 4.7.1 greylisted", 451, "mx[192.0.2.1]:25", "sending RCPT TO", doubt=True)
+NOWHERE = Status(DEFERRED, "4.3.5", "no [[relay]] rule is for this")
+
+
+@pytest.fixture
+def spool(tmp_path: object) -> str:
+    return new_spool(str(tmp_path))
+
+
+def wait(spool: str, *events: Event, sender: str = "s@example.org", recipients: tuple[str, ...] = ("r@example.net",)) -> str:
+    one = put(Queue(spool), recipients, sender=sender)
+    os.rename(f"{spool}/new/{one}", f"{spool}/cur/{names.waiting_name(one, 1_900_000_000)}")
+    if events:
+        Journal(spool, one).append(*events, sync=False)
+    return one
+
+
+def both(spool: str) -> tuple[list[bool], list[str], list[str]]:
+    """Which a glance was enough for; all lines with glances; all lines without."""
+    found = list(glances(spool))
+    quick = [as_text(each) if isinstance(each, Glance) else json.dumps(as_object(each)) for each in found]
+    return [isinstance(each, Glance) for each in found], quick, [json.dumps(as_object(each)) for each in entries(spool)]
+
+
+@pytest.mark.parametrize(
+    "statuses",
+    [[WAITS], [SAID], [NOWHERE], [WAITS, SAID, WAITS, NOWHERE]],
+    ids=["no reply", "a reply", "no host", "four tries"],
+)
+@pytest.mark.parametrize("sender", ["s@example.org", ""])
+def test_a_deferred_message_for_one_recipient_takes_a_glance(spool: str, statuses: list[Status], sender: str) -> None:
+    wait(spool, *(attempt(1_800_000_000.5 + i, "work", {0: each}) for i, each in enumerate(statuses)), sender=sender)
+    glanced, quick, closely = both(spool)
+    assert glanced == [True]
+    assert quick == closely
+
+
+def test_everything_else_gets_a_closer_look(spool: str) -> None:
+    tried = attempt(1.5, "work", {0: WAITS})
+    wait(spool)
+    wait(spool, tried, recipients=("a@example.net", "b@example.net"))
+    wait(spool, tried, recipients=('"a b"@example.net',))
+    wait(spool, tried, recipients=("jürgen@example.net",))
+    wait(spool, {"event": "hold", "time": 1.5}, tried)
+    wait(spool, attempt(1.5, "work", {0: Status(DEFERRED, "4.0.0", 'a "quoted" \\ word')}))
+    wait(spool, attempt(1.5, "work", {0: Status(DELIVERED, "2.0.0", "ok")}))
+    wait(spool, attempt(1.5, "work", {0: Status(FAILED, "5.1.1", "no such user")}))
+    wait(spool, *[tried] * 200)
+    put(Queue(spool))
+    glanced, quick, closely = both(spool)
+    assert glanced == [False] * 10
+    assert quick == closely
+
+
+@pytest.mark.parametrize("end", [b" " * 700, b'{"event":"attempt","ti', b"\n", b"\0\n"])
+def test_what_stands_behind_the_last_event_is_left_to_the_closer_look(spool: str, end: bytes) -> None:
+    one = wait(spool, attempt(1.5, "work", {0: WAITS}))
+    with open(f"{spool}/state/{one}", "ab") as file:
+        file.write(end)
+    glanced, quick, closely = both(spool)
+    assert glanced == [False]
+    assert quick == closely

@@ -1,0 +1,143 @@
+"""What a journal adds up to: final stands for ever, and what cannot be does not count."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
+from smartrelay.spool.history import History, attempt, bounced, results
+from smartrelay.spool.journal import Event
+from tests.support.queues import few
+
+NOW = 1_800_000_000.0
+COUNT = 3
+
+
+def status(action: str, text: str = "said", *, doubt: bool = False) -> Status:
+    return Status(action, {DELIVERED: "2.0.0", DEFERRED: "4.0.0"}.get(action, "5.0.0"), text, 250, "h[1.2.3.4]:25", "p", doubt)
+
+
+STATUSES = st.builds(status, st.sampled_from([DELIVERED, DEFERRED, FAILED]), st.sampled_from("abc"), doubt=st.booleans())
+RESULTS = st.dictionaries(st.integers(0, COUNT - 1), STATUSES, min_size=1)
+ATTEMPTS = st.builds(attempt, st.just(NOW), st.just("work"), RESULTS)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.sampled_from(["number", "time", "recipients"]), inner),
+    max_leaves=5,
+)
+HOSTILE = st.fixed_dictionaries(
+    {"event": st.sampled_from(["attempt", "bounced", "hold", "frob"])},
+    optional={"results": JSON, "relay": JSON, "notice": JSON, "number": JSON, "time": JSON},
+)
+
+
+@few
+@given(st.lists(ATTEMPTS | HOSTILE, max_size=6))
+def test_delivered_and_failed_are_final_and_nothing_else_is(events: list[Event]) -> None:
+    """Law 2, over any sequence of events: once a recipient has ended, nothing changes that."""
+    history = History(COUNT)
+    for event in events:
+        before = list(history.last)
+        history.replay([event])
+        for old, new in zip(before, history.last, strict=True):
+            assert new == old or old is None or old.action not in (DELIVERED, FAILED)
+        assert history.waiting == [
+            index for index, last in enumerate(history.last) if last is None or last.action not in (DELIVERED, FAILED)
+        ]
+    assert len(history.last) == COUNT
+    assert history.events == events
+
+
+@few
+@given(st.lists(ATTEMPTS, max_size=6))
+def test_the_history_is_the_same_after_the_journal(events: list[Event]) -> None:
+    """What is in memory, and what is read back from a file, agree."""
+    now = History(COUNT).replay(events)
+    later = History(COUNT).replay(json.loads(json.dumps(events)))
+    assert (now.last, now.tries, now.doubts, now.relay, now.notices) == (
+        later.last,
+        later.tries,
+        later.doubts,
+        later.relay,
+        later.notices,
+    )
+
+
+@few
+@given(RESULTS)
+def test_an_attempt_says_what_came_of_each(statuses: dict[int, Status]) -> None:
+    assert dict(results(json.loads(json.dumps(attempt(NOW, "work", statuses))))) == statuses
+
+
+def test_attempts_are_those_of_whoever_still_waits() -> None:
+    history = History(2)
+    for _ in range(3):
+        history.replay([attempt(NOW, "work", {0: status(DEFERRED), 1: status(DEFERRED)})])
+    history.replay([attempt(NOW, "work", {0: status(DEFERRED), 1: status(DELIVERED)})])
+    assert (history.attempts, history.waiting, history.tries) == (4, [0], [4, 3])
+    history.replay([attempt(NOW, "other", {0: status(FAILED)})])
+    assert (history.attempts, history.waiting, history.relay) == (0, [], "other")
+
+
+def test_each_session_lost_behind_the_final_dot_is_a_doubt() -> None:  # A-060
+    history = History(2).replay([attempt(NOW, "work", {0: status(DEFERRED, doubt=True)})] * 3)
+    assert history.doubts == 3
+
+
+def test_a_notice_that_was_called_for_is_owed_until_it_is_published() -> None:  # C-040
+    history = History(2).replay([attempt(NOW, "work", {0: status(FAILED), 1: status(DEFERRED)}, 1, [0])])
+    (owed,) = history.owed
+    assert (owed.number, owed.called, owed.recipients) == (1, NOW, [0])
+    history.replay([attempt(NOW + 1, "work", {1: status(FAILED)}, 2, [1])])
+    assert [notice.number for notice in history.owed] == [1, 2]
+    history.replay([bounced(NOW, 1)])
+    assert [notice.number for notice in history.owed] == [2]
+    history.replay([bounced(NOW, 1), bounced(NOW, 7)])
+    assert [notice.number for notice in history.owed] == [2]
+
+
+def test_verdict_and_notice_are_one_event() -> None:
+    """A write that is cut short must not leave a recipient failed of whom nobody is told."""
+    event = attempt(NOW, "work", {0: status(FAILED)}, 1, [0])
+    assert "\n" not in json.dumps(event)
+    assert History(1).replay([event]).owed
+
+
+ROW: list[Any] = [0, FAILED, "5.0.0", "no", 550, "h", "p", False]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "attempt"},
+        {"event": "attempt", "relay": "w"},
+        {"event": "attempt", "relay": "w", "results": None},
+        {"event": "attempt", "relay": "w", "results": [ROW[:5]]},
+        {"event": "attempt", "relay": "w", "results": [[-1, *ROW[1:]]]},  # not the last one from behind
+        {"event": "attempt", "relay": "w", "results": [[5, *ROW[1:]]]},
+        {"event": "attempt", "relay": "w", "results": [[float("inf"), *ROW[1:]]]},
+        {"event": "attempt", "relay": "w", "results": [[*ROW[:4], float("nan"), *ROW[5:]]]},
+        {"event": "attempt", "relay": "w", "results": [ROW, ["x"]]},  # all of it or nothing
+        {"event": "attempt", "relay": "w", "results": [ROW], "notice": None},
+        {"event": "attempt", "relay": "w", "results": [ROW], "notice": {"number": 1, "time": NOW}},
+        {"event": "attempt", "relay": "w", "results": [ROW], "notice": {"number": 1, "time": NOW, "recipients": [-1]}},
+        {"event": "attempt", "relay": "w", "results": [ROW], "notice": {"number": 1, "time": NOW, "recipients": [9]}},
+        {"event": "attempt", "relay": "w", "results": [ROW], "notice": {"number": 1, "time": float("nan"), "recipients": [0]}},
+        {"event": "attempt", "relay": "w", "results": [ROW], "notice": {"number": 1, "time": 1e300, "recipients": [0]}},
+        {"event": "attempt", "relay": "w", "results": [ROW], "notice": {"number": 1, "time": -5, "recipients": [0]}},
+        {"event": "bounced"},
+        {"event": "bounced", "number": float("inf")},
+        {"event": "bounced", "number": 1},
+    ],
+)
+def test_what_cannot_be_does_not_count(event: Event) -> None:  # C-013
+    history = History(2).replay([event])
+    assert (history.last, history.notices, history.relay) == ([None, None], {}, "")
+
+
+def test_text_from_a_journal_is_printable() -> None:  # A-027
+    history = History(1).replay([attempt(NOW, "w", {0: status(DEFERRED, "a\x1b[31m\r\n\u2028b")})])
+    assert history.last[0] is not None and history.last[0].text == "a?[31m b"

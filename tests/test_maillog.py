@@ -1,0 +1,121 @@
+"""The mail log: lines that the tools made for Postfix read."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from smartrelay.mail.envelope import Envelope, Facts, Recipient
+from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
+from smartrelay.maillog import ERROR, INFO, WARNING, MailLog
+
+ONE = "25X0LCH4YW6W9QYPF"
+ENVELOPE = Envelope("s@a.example", [Recipient("r@b.example")] * 2, 1.0, 1000, "<m@x>", facts=Facts(5, 7))
+
+# what logwatch, pflogsumm and fail2ban look for in a delivery's line
+DELIVERY = re.compile(
+    r"(?P<id>[0-9A-Za-z]+): to=<(?P<to>[^>]*)>, (?:orig_to=<[^>]*>, )?relay=(?P<relay>[^,]+), "
+    r"(?:conn_use=\d+, )?delay=(?P<delay>[\d.]+), delays=(?P<delays>[\d./]+), "
+    r"dsn=(?P<dsn>\d\.\d+\.\d+), status=(?P<status>\w+) \((?P<text>.*)\)"
+)
+
+
+def lines(act: Callable[[MailLog], None]) -> list[tuple[int, str]]:
+    found: list[tuple[int, str]] = []
+    act(MailLog(lambda priority, text: found.append((priority, text))))
+    assert all("\n" not in text and text.isascii() and text.isprintable() for _, text in found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        (Status(DELIVERED, "2.0.0", "250 2.0.0 ok", 250, "h.example[192.0.2.1]:25"), "sent"),
+        (Status(DEFERRED, "4.4.1", "connection refused", 0, "h.example:25"), "deferred"),
+        (Status(FAILED, "5.1.1", "550 5.1.1 no", 550, "h.example[192.0.2.1]:25"), "bounced"),
+        (Status(DEFERRED, "4.3.5", "no [[relay]] rule"), "deferred"),
+    ],
+)
+def test_a_delivery_is_one_line_in_postfixs_order(status: Status, word: str) -> None:
+    ((priority, line),) = lines(lambda log: log.attempted(ONE, "r@b.example", status, 61.2, (60.0, 0.25, 0.0, 1.04)))
+    found = DELIVERY.fullmatch(line)
+    assert found, line
+    assert (found["id"], found["to"], found["relay"]) == (ONE, "r@b.example", status.host or "none")
+    assert (found["delay"], found["delays"]) == ("61", "60/0.25/0/1")
+    assert (found["dsn"], found["status"], found["text"]) == (status.dsn, word, status.text)
+    assert priority == INFO
+
+
+def test_a_possible_duplicate_is_a_warning() -> None:  # A-060
+    status = Status(DEFERRED, "4.4.2", "connection lost; it may be delivered twice", 0, "h:25", "end", True)
+    ((priority, line),) = lines(lambda log: log.attempted(ONE, "r@b.example", status, 1.0, (0.0, 0.0, 0.0, 1.0)))
+    assert priority == WARNING and ONE in line and "delivered twice" in line
+
+
+def test_a_clock_that_went_back_gives_no_negative_delay() -> None:
+    status = Status(DELIVERED, "2.0.0", "ok", 250, "h:25")
+    ((_, line),) = lines(lambda log: log.attempted(ONE, "r@b", status, -5.0, (-5.0, -1.0, 0.0, 0.0)))
+    assert DELIVERY.fullmatch(line) and "delay=0, delays=0/0/0/0" in line
+
+
+def test_the_other_lines_of_a_messages_life() -> None:
+    assert [text for _, text in lines(lambda log: log.picked_up(ONE, ENVELOPE))] == [
+        f"{ONE}: uid=1000 from=<s@a.example>",
+        f"{ONE}: message-id=<m@x>",
+    ]
+    assert [text for _, text in lines(lambda log: log.queued(ONE, ENVELOPE))] == [
+        f"{ONE}: from=<s@a.example>, size=7, nrcpt=2 (queue active)"
+    ]
+    assert [text for _, text in lines(lambda log: log.removed(ONE))] == [f"{ONE}: removed"]
+    assert [text for _, text in lines(lambda log: log.notified(ONE, "N"))] == [f"{ONE}: sender non-delivery notification: N"]
+
+
+def test_what_comes_from_outside_is_one_printable_line() -> None:  # A-027 A-138
+    bad = "\x1b[31m\r\nNov 22 host postfix: forged\u2028\udcff\0"
+    status = Status(DEFERRED, "4.0.0", bad, 450, "h:25")
+    envelope = Envelope(bad, [Recipient(bad)], 1.0, 0, bad)
+
+    def act(log: MailLog) -> None:
+        log.attempted(ONE, bad, status, 1.0, (0.0,) * 4)
+        log.picked_up(ONE, envelope)
+        log.queued(ONE, envelope)
+        log.info(bad)
+        log.warning(bad)
+        log.error(bad)
+
+    assert [priority for priority, _ in lines(act)][-3:] == [INFO, WARNING, ERROR]
+
+
+SAY = """
+import os, sys
+from smartrelay.maillog import MailLog, open_sink
+status = os.fstat(2)
+if sys.argv[1] == "journal":
+    os.environ["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}"
+log = MailLog(open_sink("relay"))
+log.info("one")
+log.warning("two")
+log.error("three")
+print(os.getpid())
+"""
+
+
+def said(how: str) -> tuple[list[str], str]:
+    done = subprocess.run(
+        [sys.executable, "-c", SAY, how], env={"JOURNAL_STREAM": "1:1"}, capture_output=True, text=True, check=True
+    )
+    return done.stderr.splitlines(), done.stdout.strip()
+
+
+def test_under_systemd_each_line_has_its_priority() -> None:
+    """The identity is the unit's affair: the journal puts it in front (SyslogIdentifier=smartrelay/relay)."""
+    assert said("journal")[0] == ["<6>one", "<4>two", "<3>three"]
+
+
+def test_elsewhere_each_line_has_our_identity_or_goes_to_syslog() -> None:
+    found, pid = said("elsewhere")
+    prefixed = [f"smartrelay/relay[{pid}]: {text}" for text in ("one", "two", "three")]
+    assert found == ([] if os.path.exists("/dev/log") else prefixed)

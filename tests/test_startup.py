@@ -1,0 +1,187 @@
+"""What is loaded when a program starts: enqueueing and an idle pass must not pay for what they do not use.
+
+Asked of a new process by `-X importtime`, which tells of every module, whatever the program does with sys.modules.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import smartrelay
+from smartrelay.spool.queue import Queue
+from tests.support.queues import files, new_spool, put
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+HEAVY = frozenset(
+    [
+        "click",
+        "rich",
+        "dns",
+        "ssl",
+        "smtplib",
+        "filelock",
+        "email",
+        "logging",
+        "asyncio",
+        "json",
+        "re",
+        "tomllib",
+        "dataclasses",
+        "typing",
+        "enum",
+        "pathlib",
+        "tempfile",
+        "socket",
+    ]
+)
+CONFIGURATION = """# all that enqueueing needs stands above the first table
+hostname   = "host.example.org"   # the name
+spool      = "{spool}"
+domain     = 'example.org'
+max_message_size = "50M"
+max_recipients   = 10000
+min_free_space   = "0"
+
+[[relay]]
+name  = "work"
+hosts = ["smtp+notls://127.0.0.1:1"]
+
+[queue]
+retry = ["1m", "5m"]
+"""
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> str:
+    return new_spool(str(tmp_path))
+
+
+@pytest.fixture
+def configuration(tmp_path: Path, spool: str) -> str:
+    path = tmp_path / "smartrelay.toml"
+    path.write_text(CONFIGURATION.format(spool=spool))
+    return str(path)
+
+
+def loaded(code: str, *arguments: str, flags: tuple[str, ...] = ("-I",), given: bytes = b"") -> set[str]:
+    """The modules that this program loads; it must succeed and say nothing else."""
+    command = [
+        sys.executable,
+        *flags,
+        "-X",
+        "importtime",
+        "-c",
+        f"import sys\nsys.path.insert(0, {ROOT!r})\n{code}",
+        *arguments,
+    ]
+    done = subprocess.run(command, input=given, capture_output=True, check=False, env={"PATH": "/usr/bin:/bin"})
+    lines = done.stderr.decode().splitlines()
+    found = [re.fullmatch(r"import time:\s+[\d\[].*\|\s+(\S+)", line) for line in lines]
+    rest = [line for line, match in zip(lines, found, strict=True) if not match and "imported package" not in line]
+    assert done.returncode == 0 and not rest, rest
+    return {match[1] for match in found if match}
+
+
+def tops(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+def test_the_program_that_looks_sees_what_is_loaded() -> None:
+    assert "json" in tops(loaded("import json", flags=("-IS",)))
+    assert not tops(loaded("pass", flags=("-IS",))) & HEAVY
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"From: a@example.org\nSubject: x\n\nbody\n",
+        b"hello\n",
+        b"Subject: x\r\n\r\n.dots\r\n" + b"y" * 200_000,
+    ],
+)
+@pytest.mark.parametrize("arguments", [("-i", "-f", "s@a.example", "r@b.example"), ("-oi", "-FCron Daemon", "root")])
+def test_enqueueing_loads_nothing_heavy(
+    configuration: str, spool: str, message: bytes, arguments: tuple[str, ...]
+) -> None:  # D-090
+    modules = loaded(
+        "from smartrelay.door import main\nmain()", "--config", configuration, *arguments, flags=("-IS",), given=message
+    )
+    assert not tops(modules) & HEAVY
+    assert len(files(spool)["new"]) == 1
+
+
+def test_enqueueing_with_t_loads_nothing_heavy(configuration: str, spool: str) -> None:
+    message = b'To: a@x.example, b@x.example\nCc: "Doe, J" <c@x.example>, g: d@x.example;\nBcc: e@x.example\n\nbody\n'
+    modules = loaded(
+        "from smartrelay.door import main\nmain()", "--config", configuration, "-ti", flags=("-IS",), given=message
+    )
+    assert not tops(modules) & HEAVY
+    (one,) = files(spool)["new"]
+    assert [recipient.address[0] for recipient in Queue(spool).get_envelope(one).recipients] == list("abcde")
+
+
+def flush(configuration: str) -> set[str]:
+    return loaded("from smartrelay.__main__ import main\nmain()", "--config", configuration, "flush")
+
+
+IDLE = frozenset(["dns", "smtplib", "ssl", "filelock", "rich", "http", "asyncio"])
+
+
+def assert_light(modules: set[str]) -> None:
+    assert not tops(modules) & IDLE
+    assert not {"email.parser", "smartrelay.relay.manager", "smartrelay.spool.queue"} & modules
+
+
+def test_an_idle_pass_over_an_empty_queue_loads_nothing_heavy(configuration: str) -> None:  # C-015
+    assert_light(flush(configuration))
+
+
+def test_an_idle_pass_over_what_is_not_due_loads_nothing_heavy(configuration: str, spool: str) -> None:
+    import time
+
+    queue = Queue(spool)
+    one = put(queue)
+    queue.take_in()
+    queue.set_relaying(one)
+    queue.set_waiting(one, time.time() + 3600)
+    assert_light(flush(configuration))
+    assert len(files(spool)["cur"]) == 1
+
+
+def test_importing_the_package_loads_nothing() -> None:
+    plain = loaded("pass", flags=("-IS",))
+    assert loaded("import smartrelay", flags=("-IS",)) - plain == {"smartrelay"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Queue",
+        "SMTPManagedRelayer",
+        "ESMTPManagedRelayer",
+        "ManagedRelayerMixin",
+        "SMTPManagedRelayerFactory",
+        "ESMTPManagedRelayerFactory",
+        "SmartHostSMTPRelayingManager",
+        "SmartHostESMTPRelayingManager",
+        "RelayStateHelper",
+    ],
+)
+def test_the_cast_is_to_be_had_from_the_package(name: str) -> None:
+    """The names that the design is known by (its section 3); each is what really runs."""
+    found = getattr(smartrelay, name)
+    assert isinstance(found, type) and found.__name__ == name and found.__module__.startswith("smartrelay.")
+
+
+def test_the_cast_builds_on_each_other() -> None:
+    assert issubclass(smartrelay.SMTPManagedRelayer, smartrelay.ManagedRelayerMixin)  # type: ignore[arg-type]
+    assert issubclass(smartrelay.ESMTPManagedRelayer, smartrelay.SMTPManagedRelayer)  # type: ignore[arg-type]
+
+
+def test_an_unknown_name_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="frobnicate"):
+        smartrelay.frobnicate  # noqa: B018
