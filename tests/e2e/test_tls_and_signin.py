@@ -303,6 +303,7 @@ def test_what_is_injected_before_tls_never_counts_after_it(
     assert_kept(machine, machine.flush(env=SECRET), one, "dsn=4.")
     assert server.commands == [f"EHLO {HOSTNAME}".encode(), b"STARTTLS"]
     assert server.accepted == []
+    assert not server.sessions[0].tls
 
 
 def test_what_was_offered_before_tls_is_forgotten(machine: Machine, smtp_server: Start, certificates: Certificates) -> None:
