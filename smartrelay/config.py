@@ -18,17 +18,19 @@ RELAY_VARIABLE = "SMARTRELAY_RELAY"
 
 
 class Auth(NamedTuple):
-    """How to sign in. secret: a reference (`secret.resolve`), or the secret itself where it came with a relay URL."""
+    """How to sign in. secret: a reference (`secret.resolve`), or the secret itself where it came with a relay URL, or "" for
+    EXTERNAL."""
 
-    user: str
-    secret: str
+    user: str = ""
+    secret: str = ""
     mechanism: str = "auto"
     any_mode: bool = False
     literal: bool = False
 
 
 class Relay(NamedTuple):
-    """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs, tried in order."""
+    """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs, tried in order.
+    source_address: own addresses to connect from, of either family. pipeline_window: 0 for that of [limits]."""
 
     name: str
     hosts: tuple[str, ...]
@@ -38,6 +40,10 @@ class Relay(NamedTuple):
     auth: Auth | None = None
     ca_file: str = ""
     protocol: str = "esmtp"
+    client_certificate: str = ""
+    client_key: str = ""
+    source_address: tuple[str, ...] = ()
+    pipeline_window: int = 0
 
 
 class Limits(NamedTuple):
@@ -46,6 +52,7 @@ class Limits(NamedTuple):
     max_connections: int = 20
     max_connections_per_host: int = 20
     max_messages_per_connection: int = 100
+    pipeline_window: int = 1
 
 
 class Timeouts(NamedTuple):
@@ -149,10 +156,21 @@ def _relays(reader: "_Reader", table: dict[str, Any]) -> tuple[Relay, ...]:
             raise reader.error(f"{title}hosts", 'is missing; write hosts = ["smtp+tls://smtp.example.org"]')
         auth = None
         if "auth" in found:
-            auth = Auth(**reader.section(found.pop("auth"), f"{title}auth.", _AUTH, needed=("user", "secret")))
+            auth = _auth(reader, found.pop("auth"), f"{title}auth.", certificate=bool(found.get("client_certificate")))
         found.setdefault("name", f"relay{number}")
         relays.append(Relay(**found, auth=auth, where=f"{reader.file}: {title}"))
     return tuple(relays)
+
+
+def _auth(reader: "_Reader", table: dict[str, Any], title: str, *, certificate: bool) -> Auth:
+    """How to sign in: with user and secret, or as whom a client certificate names (EXTERNAL)."""
+    auth = Auth(**reader.section(table, title, _AUTH))
+    if auth.mechanism == "external":
+        if not certificate:
+            raise reader.error(f"{title}mechanism", 'is "external", which needs client_certificate')
+    elif not auth.user or not auth.secret:
+        raise reader.error(f"{title}{'secret' if auth.user else 'user'}", "is missing")
+    return auth
 
 
 class _Reader:
@@ -231,6 +249,19 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
+def _addresses(value: object) -> tuple[str, ...]:
+    """One address to connect from, or one for each family."""
+    import ipaddress  # few configurations have any
+
+    found = _texts([value] if isinstance(value, str) else value)
+    for address in found:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise ValueError(f"must be an IP address such as 192.0.2.1, not {address!r}") from None
+    return found
+
+
 def _globs(value: object) -> tuple[str, ...]:
     return tuple(text.lower() for text in _texts(value))
 
@@ -297,11 +328,15 @@ _RELAY: dict[str, Callable[[Any], Any]] = {
     "auth": _subtable,
     "ca_file": _path,
     "protocol": _one_of("esmtp", "smtp"),
+    "client_certificate": _path,
+    "client_key": _path,
+    "source_address": _addresses,
+    "pipeline_window": _count,
 }
 _AUTH: dict[str, Callable[[Any], Any]] = {
     "user": _text,
     "secret": _text,
-    "mechanism": _one_of("auto", "plain", "login"),
+    "mechanism": _one_of("auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "external"),
     "secret_mode": _any_mode,
 }
 _FIELDS = {"secret_mode": "any_mode"}

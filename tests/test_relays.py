@@ -1,7 +1,7 @@
 """Relay URLs and relay rules: which hosts a recipient's mail is handed to, and no password in any sentence."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smartrelay.config import Auth, Config, Relay
@@ -67,7 +67,7 @@ def test_user_and_password_of_a_url_are_unquoted() -> None:
         "",
         "h.example",
         "http://h.example",
-        "lmtp://h.example",  # not in this version
+        "lmtp:relative",
         "smtp:h.example",
         "SMTP+TLS://",
         "smtp://",
@@ -112,6 +112,9 @@ def test_mx_is_refused_with_a_sentence_of_its_own() -> None:
 
 
 @many
+@example("lmtp:///")
+@example("lmtp:///a\0")
+@example("lmtp:///run/lmtp.socket")
 @given(st.text(st.sampled_from("smtp+tls:/@[]%:#?0aé\u2100\x00 "), max_size=20))
 def test_any_url_is_understood_or_refused(text: str) -> None:  # A-138
     for url in (text, f"smtps://{text}", f"smtps://me:hunter2{text}"):
@@ -120,7 +123,11 @@ def test_any_url_is_understood_or_refused(text: str) -> None:  # A-138
         except ConfigError as error:
             assert "hunter2" not in str(error)
             continue
-        assert endpoint.host and 0 < endpoint.port < 65536
+        if endpoint.path:
+            assert endpoint.lmtp and endpoint.tls == "none" and auth is None
+            assert endpoint.path.startswith("/") and endpoint.path != "/" and endpoint.path.isprintable()
+        else:
+            assert endpoint.host and 0 < endpoint.port < 65536
         assert auth is None or (auth.user and auth.secret.isprintable())
 
 

@@ -173,7 +173,7 @@ class _AttemptManager:
 
     def put_back(self, consignment: Consignment) -> None:
         """A session died before it took this message: it goes over the next one, and no attempt is counted."""
-        recipients = tuple(consignment.recipients)
+        recipients = tuple(index for index in consignment.recipients if index not in consignment.statuses)
         self._ledger.give_back(consignment.queue_id, finished=False)
         with self._lock:
             self._pending.appendleft(_Item(consignment.queue_id, recipients, retried=True))
@@ -197,14 +197,17 @@ class _AttemptManager:
         self._note(consignment, statuses)
 
     def _note(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
-        if not statuses:
-            return
-        consignment.statuses.update(statuses)
-        if consignment.complete:
+        consignment.fresh.update(statuses)
+
+    def notify_told(self, consignment: Consignment) -> None:
+        """That was all for now: what is known is written down, and a message of which all is known is let go."""
+        if consignment.fresh:
             try:
                 self._ledger.write(consignment)
             except OSError as error:
                 self._spool_trouble(consignment.queue_id, error, verdict=True)
+                consignment.statuses |= consignment.fresh
+        if consignment.complete:
             self._let_go(consignment, verdict=True)
 
     def _let_go(self, consignment: Consignment, *, verdict: bool = False) -> None:
@@ -222,7 +225,7 @@ class _AttemptManager:
         judgement = judge(answer, str(endpoint))
         with self._lock:
             if self._open and judgement.scope is Scope.HOST:
-                self._window = max(1, self._open)
+                self._window = max(1, self._window // 2)
                 return False
         self._log.warning(f"relay {self.hop.name}: {endpoint}: {judgement.status.text}")
         self._leave(number, judgement)
@@ -263,12 +266,14 @@ class _AttemptManager:
         """Every message that is left is deferred with the reason, without a connection."""
         while (consignment := self.take()) is not None:
             self.notify_deferred(consignment, dict.fromkeys(consignment.recipients, status))
+            self.notify_told(consignment)
 
     def defer_unknown(self, consignment: Consignment, error: BaseException) -> None:
         """A bug of ours must not bounce or lose mail: whatever has no status yet waits (law 2)."""
         missing = [index for index in consignment.recipients if index not in consignment.statuses]
         reason = deferred("4.3.0", f"internal error of smartrelay: {type(error).__name__}")
         self.notify_deferred(consignment, dict.fromkeys(missing, reason))
+        self.notify_told(consignment)
 
     def _spool_trouble(self, queue_id: str, error: OSError, *, verdict: bool = False) -> None:
         """The spool failed. Where verdicts of mail that was sent cannot be written, each message would be sent again by every

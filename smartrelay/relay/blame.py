@@ -30,6 +30,7 @@ class Judgement:
 
 
 _H, _A, _M, _R = Scope.HOST, Scope.ACCOUNT, Scope.MESSAGE, Scope.RECIPIENT
+_TEXT_SENT = (Phase.END, Phase.CHUNK)
 _OPENING = (Phase.LOOKUP, Phase.CONNECT, Phase.GREETING, Phase.EHLO)
 
 _BY_REPLY: dict[tuple[Phase, int], tuple[Scope | None, str]] = {
@@ -51,11 +52,14 @@ _BY_REPLY: dict[tuple[Phase, int], tuple[Scope | None, str]] = {
     (Phase.END, 2): (None, DELIVERED),
     (Phase.END, 4): (_M, DEFERRED),
     (Phase.END, 5): (_M, FAILED),
+    (Phase.CHUNK, 2): (None, DELIVERED),
+    (Phase.CHUNK, 4): (_M, DEFERRED),
+    (Phase.CHUNK, 5): (_M, FAILED),
 }
 """RCPT 2yz is never the last answer for a recipient: the answer to the message is. It stands here for completeness."""
 
 _BY_CODE: dict[tuple[Phase, int], tuple[Scope, str]] = {
-    **{(phase, 530): (_A, DEFERRED) for phase in (Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.END)},
+    **{(phase, 530): (_A, DEFERRED) for phase in (Phase.MAIL, Phase.RCPT, Phase.DATA, *_TEXT_SENT)},
     **{(phase, 421): (_H, DEFERRED) for phase in Phase},
 }
 
@@ -70,6 +74,7 @@ _BY_TROUBLE: dict[Trouble, tuple[Scope, str, str]] = {
     Trouble.CERTIFICATE: (_A, DEFERRED, "4.7.5"),
     Trouble.NO_MECHANISM: (_A, DEFERRED, "4.7.4"),
     Trouble.CONFIGURATION: (_A, DEFERRED, "4.3.5"),
+    Trouble.UNTOUCHED: (_M, DEFERRED, "4.3.0"),
     Trouble.STOPPED: (_M, DEFERRED, "4.3.2"),
     Trouble.CONTENT: (_M, FAILED, "5.6.0"),
 }
@@ -104,7 +109,7 @@ def _judge_trouble(answer: Answer, host: str) -> Judgement:
         dsn, _, text = text.partition(" ")
     if trouble in (Trouble.LOST, Trouble.PROTOCOL) and answer.phase in _BEFORE_MAIL:
         scope = _H
-    doubt = answer.phase is Phase.END and trouble in (Trouble.LOST, Trouble.TIMEOUT, Trouble.PROTOCOL, Trouble.STOPPED)
+    doubt = answer.phase in _TEXT_SENT and trouble in (Trouble.LOST, Trouble.TIMEOUT, Trouble.PROTOCOL, Trouble.STOPPED)
     if doubt:
         scope = _M
         text += "; the server may have taken it, so it may be delivered twice"

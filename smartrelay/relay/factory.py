@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 from smartrelay.config import Config
 from smartrelay.relay.relayer import ESMTPManagedRelayer, SMTPManagedRelayer
 from smartrelay.routing.relays import Endpoint, NextHop
-from smartrelay.smtp.connector import Connector, connect
+from smartrelay.smtp.connector import Connector, Target, connect
 from smartrelay.smtp.dialogue import Answer
-from smartrelay.smtp.session import Policy, Session, open_session
+from smartrelay.smtp.opening import Policy, open_session
+from smartrelay.smtp.session import Session
 
 if TYPE_CHECKING:
     from smartrelay.relay.attempt import _AttemptManager
@@ -28,21 +29,27 @@ class SMTPManagedRelayerFactory:
 
     def policy(self, endpoint: Endpoint) -> Policy:
         """How this next hop is spoken to at `endpoint`."""
-        auth = self._hop.auth
+        auth, relay = self._hop.auth, self._hop.relay
         return Policy(
             hostname=self._config.hostname,
             timeouts=self._config.timeouts,
             tls=endpoint.tls,
-            ca_file=self._hop.ca_file,
+            ca_file=relay.ca_file,
+            signs_in=auth is not None,
             user=auth.user if auth else "",
             secret=self._hop.secret,
             mechanism=auth.mechanism if auth else "auto",
             extended=self.relayer.extended,
+            lmtp=endpoint.lmtp,
+            window=relay.pipeline_window or self._config.limits.pipeline_window,
+            certificate=relay.client_certificate,
+            key=relay.client_key,
         )
 
     def build_relayer(self, endpoint: Endpoint, manager: "_AttemptManager") -> SMTPManagedRelayer | Answer:
-        """A relayer on a new connection, or the answer that says why there is none. Raises ConfigError (ca_file)."""
-        session = open_session(endpoint.host, endpoint.port, self.policy(endpoint), connector=self._connector)
+        """A relayer on a new connection, or the answer that says why there is none. Raises ConfigError (unusable files)."""
+        target = Target(endpoint.host, endpoint.port, endpoint.path, self._hop.relay.source_address)
+        session = open_session(target, self.policy(endpoint), connector=self._connector)
         if isinstance(session, Answer):
             return session
         self.live.add(session)

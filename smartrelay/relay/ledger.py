@@ -29,13 +29,15 @@ _ROW = 900
 
 @dataclass(slots=True)
 class Consignment:
-    """One message for some of its recipients, at one next hop. statuses: what came of each, by index."""
+    """One message for some of its recipients, at one next hop. statuses: what came of each, by index; fresh: those of them
+    that are not written down yet."""
 
     message: MessageInHand
     hop: str
     recipients: list[int]
     taken: float
     statuses: dict[int, Status] = field(default_factory=dict)
+    fresh: dict[int, Status] = field(default_factory=dict)
     started: float = 0.0
     retried: bool = False
 
@@ -132,10 +134,10 @@ class Ledger:
         message, now = consignment.message, self._clock()
         with self._work[message.queue_id].lock:
             before = set(message.history.waiting)
-            failed = self._to_be_told(message, consignment.statuses)
+            failed = self._to_be_told(message, consignment.fresh)
             number = len(message.history.notices) + 1
-            event = attempt(now, consignment.hop, consignment.statuses, number, failed)
-            ended = {index for index, status in consignment.statuses.items() if status.final}
+            event = attempt(now, consignment.hop, consignment.fresh, number, failed)
+            ended = {index for index, status in consignment.fresh.items() if status.final}
             others = bool(before - ended)
             # the unlink alone is the verdict when nothing waits and nobody has to be told
             if others or failed:
@@ -145,6 +147,8 @@ class Ledger:
             if failed:
                 self._finish_notices(message)
         self._count(consignment, now)
+        consignment.statuses |= consignment.fresh
+        consignment.fresh = {}
 
     def give_back(self, one: str, *, finished: bool) -> None:
         """One next hop lets the message go; finished: with its share, or to come back for it."""
@@ -256,7 +260,7 @@ class Ledger:
             0.0,
             now - consignment.started if consignment.started else 0.0,
         )
-        for index, status in sorted(consignment.statuses.items()):
+        for index, status in sorted(consignment.fresh.items()):
             counts[status.action] += 1
             doubtful += status.doubt
             address = envelope.recipients[index].address

@@ -189,7 +189,7 @@ class SmartHostESMTPRelayingManager:
         except (NoSuchMessage, MessageBusy, CorruptMessage):
             return
         waiting = [index for index in recipients if index in set(message.history.waiting)]
-        consignment = Consignment(message, "none", waiting, self._clock(), dict.fromkeys(waiting, status))
+        consignment = Consignment(message, "none", waiting, self._clock(), fresh=dict.fromkeys(waiting, status))
         try:
             if waiting:
                 self._ledger.write(consignment)

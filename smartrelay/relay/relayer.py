@@ -3,16 +3,19 @@
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
 from smartrelay.relay.blame import Judgement, judge
 from smartrelay.relay.ledger import Consignment
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
-from smartrelay.smtp.session import Session, Transaction
+from smartrelay.smtp.session import Session
+from smartrelay.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
     from smartrelay.relay.attempt import _AttemptManager
+
+_EARLY = (Phase.RSET, Phase.MAIL)
 
 
 class ManagedRelayerMixin:
@@ -20,15 +23,15 @@ class ManagedRelayerMixin:
 
     manager: "_AttemptManager"
 
-    def sent_mail(self, consignment: Consignment, judgements: list[Judgement]) -> None:
-        """One judgement for each of the consignment's recipients, in order; missing ones are deferrals by law 2."""
+    def sent_mail(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
+        """What came of some of the consignment's recipients, by index in the envelope."""
         found: dict[str, dict[int, Status]] = {DELIVERED: {}, FAILED: {}, DEFERRED: {}}
-        for index, judgement in zip(consignment.recipients, judgements, strict=True):
-            found[judgement.status.action][index] = judgement.status
-        # the verdict is written when the last of these three has made the consignment complete
+        for index, status in statuses.items():
+            found[status.action][index] = status
         self.manager.notify_deferred(consignment, found[DEFERRED])
         self.manager.notify_failure(consignment, found[FAILED])
         self.manager.notify_success(consignment, found[DELIVERED])
+        self.manager.notify_told(consignment)
 
 
 class SMTPManagedRelayer(ManagedRelayerMixin):
@@ -50,71 +53,86 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         self.manager = manager
         self.session = session
         self.last_trouble: Judgement | None = None
-        self._most = most
+        self._left = most
         self._stopping = stopping
         self._clock = clock
+        self._in_hand: list[Consignment] = []
 
     @property
     def completed(self) -> int:
-        """Messages that the server has answered for."""
+        """Transactions that the server has answered for."""
         return self.session.completed
 
     def run(self) -> None:
         """Relays until there is no more to send, the session has had its share, or it ends."""
-        relayed = 0
         try:
-            while relayed < self._most and not self.session.over:
-                consignment = self.manager.take()
-                if consignment is None:
-                    break
-                try:
-                    self._relay(consignment)
-                except BaseException as error:
-                    self.session.over = True
-                    self.manager.defer_unknown(consignment, error)
-                    raise
-                relayed += 1
+            self.session.relay(self._pull, self._tell, self._stopping.is_set)
+        except BaseException as error:
+            self.session.over = True
+            for consignment in list(self._in_hand):
+                self.manager.defer_unknown(consignment, error)
+            raise
         finally:
             self.session.close()
 
-    def _relay(self, consignment: Consignment) -> None:
+    def _pull(self) -> Transaction | None:
+        """The next message for the session."""
+        if self._left <= 0:
+            return None
+        consignment = self.manager.take()
+        if consignment is None:
+            return None
+        self._left -= 1
+        self._in_hand.append(consignment)
         consignment.started = self._clock()
         envelope = consignment.message.envelope
         recipients = [envelope.recipients[index] for index in consignment.recipients]
-        answers = self.session.transact(
-            Transaction(
-                envelope.reverse_path,
-                [(recipient.address, recipient.notify, recipient.orcpt) for recipient in recipients],
-                consignment.message.text,
-                envelope.facts,
-                envelope.ret,
-                envelope.envid,
-            )
+        return Transaction(
+            envelope.reverse_path,
+            [(recipient.address, recipient.notify, recipient.orcpt) for recipient in recipients],
+            consignment.message.text,
+            envelope.facts,
+            envelope.ret,
+            envelope.envid,
+            consignment,
         )
-        if self._was_too_late(consignment, answers):
-            self.manager.put_back(consignment)
-            return
-        judgements = [judge(self._known(answer), self.session.peer) for answer in answers]
-        if self.session.over:
-            self.last_trouble = judgements[-1]
-        self.sent_mail(consignment, judgements)
 
-    def _was_too_late(self, consignment: Consignment, answers: list[Answer]) -> bool:
-        """Whether the server had ended a session that was in use before this message began: then it was not tried."""
+    def _tell(self, wanted: Transaction, answers: dict[int, Answer]) -> None:
+        """What the session says of some of a message's recipients, by their place in the transaction."""
+        consignment = cast(Consignment, wanted.cargo)
+        answered = {consignment.recipients[place]: answer for place, answer in answers.items()}
+        if self._was_not_tried(consignment, answered):
+            self.manager.put_back(consignment)
+            self._in_hand.remove(consignment)
+            return
+        judgements = {index: judge(self._known(answer), self.session.peer) for index, answer in answered.items()}
+        if self.session.over and judgements:
+            self.last_trouble = list(judgements.values())[-1]
+        self.sent_mail(consignment, {index: judgement.status for index, judgement in judgements.items()})
+        if consignment.complete:
+            self._in_hand.remove(consignment)
+
+    def _was_not_tried(self, consignment: Consignment, answers: dict[int, Answer]) -> bool:
+        """Whether the session ended before this message began, so that no attempt was made: because the server had hung up
+        on a session that was in use, or behind another message."""
+        if consignment.statuses and not all(answer.trouble is Trouble.UNTOUCHED for answer in answers.values()):
+            return False
+        if all(answer.trouble is Trouble.UNTOUCHED for answer in answers.values()):
+            return True
         if consignment.retried or not self.session.over or not self.session.completed or self._stopping.is_set():
             return False
-        early = (Phase.RSET, Phase.MAIL)
-        return all(
-            answer.phase in early
-            and (answer.trouble is Trouble.LOST or (answer.reply is not None and answer.reply.code == 421))
-            for answer in answers
-        )
+        return all(answer.phase in _EARLY and _hung_up(answer) for answer in answers.values())
 
     def _known(self, answer: Answer) -> Answer:
         """A connection that we ended ourselves was not lost by the server."""
         if self._stopping.is_set() and answer.trouble is Trouble.LOST:
             return Answer(answer.phase, None, Trouble.STOPPED, f"the pass was stopped while {answer.phase}")
         return answer
+
+
+def _hung_up(answer: Answer) -> bool:
+    refused_reset = answer.phase is Phase.RSET and answer.reply is not None
+    return answer.trouble is Trouble.LOST or refused_reset or (answer.reply is not None and answer.reply.code == 421)
 
 
 class ESMTPManagedRelayer(SMTPManagedRelayer):

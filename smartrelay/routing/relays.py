@@ -16,18 +16,24 @@ _SCHEMES = {
     "smtp+tls": (587, STARTTLS),
     "smtp+notls": (25, NO_TLS),
     "smtps": (465, IMPLICIT),
+    "lmtp": (24, NO_TLS),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One host to speak to. tls: NO_TLS, OPPORTUNISTIC (if offered), STARTTLS or IMPLICIT (both required, verified)."""
+    """One host to speak to. tls: NO_TLS, OPPORTUNISTIC (if offered), STARTTLS or IMPLICIT (both required, verified). path:
+    a local socket instead of a host (LMTP only)."""
 
     host: str
     port: int
     tls: str
+    lmtp: bool = False
+    path: str = ""
 
     def __str__(self) -> str:
+        if self.path:
+            return self.path
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
@@ -35,15 +41,23 @@ class Endpoint:
 class NextHop:
     """Where a rule sends mail: its endpoints in order, and how to speak to each of them. One rule has one of these.
 
-    secret: the resolved secret for `auth`, never shown.
+    relay: the rule's other settings. secret: the resolved secret for `auth`, never shown.
     """
 
-    name: str
+    relay: Relay
     endpoints: tuple[Endpoint, ...]
     auth: Auth | None
     secret: str
-    ca_file: str
-    protocol: str
+
+    @property
+    def name(self) -> str:
+        """The rule's name."""
+        return self.relay.name
+
+    @property
+    def protocol(self) -> str:
+        """ "esmtp", or "smtp" for HELO and no extension."""
+        return self.relay.protocol
 
     def __repr__(self) -> str:
         return f"NextHop({self.name!r})"
@@ -109,7 +123,7 @@ def _rule(relay: Relay) -> Rule:
 
 def _hop(rule: Rule, *, secrets: bool) -> NextHop:
     secret = ""
-    if rule.auth is not None and secrets:
+    if rule.auth is not None and rule.auth.secret and secrets:
         if rule.auth.literal:
             secret = rule.auth.secret
         else:
@@ -117,7 +131,7 @@ def _hop(rule: Rule, *, secrets: bool) -> NextHop:
 
             secret = resolve(rule.auth.secret, f"{rule.relay.where}auth.secret", any_mode=rule.auth.any_mode)
     auth = rule.auth._replace(secret="") if rule.auth is not None else None
-    return NextHop(rule.relay.name, rule.endpoints, auth, secret, rule.relay.ca_file, rule.relay.protocol)
+    return NextHop(rule.relay, rule.endpoints, auth, secret)
 
 
 def parse_url(url: str, where: str) -> tuple[Endpoint, Auth | None]:
@@ -131,7 +145,12 @@ def parse_url(url: str, where: str) -> tuple[Endpoint, Auth | None]:
         )
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in _SCHEMES:
-        raise ConfigError(f"{where} a relay is written smtp+tls://HOST, smtps://HOST, smtp://HOST or smtp+notls://HOST")
+        raise ConfigError(
+            f"{where} a relay is written smtp+tls://HOST, smtps://HOST, smtp://HOST, smtp+notls://HOST, lmtp://HOST:PORT or "
+            "lmtp:///PATH"
+        )
+    if scheme == "lmtp" and url.startswith("lmtp:///") and url != "lmtp:///" and url.isprintable():
+        return Endpoint("localhost", 0, NO_TLS, lmtp=True, path=url.removeprefix("lmtp://")), None
     try:
         parts = urlsplit(url)
         host, port, user, password = parts.hostname, parts.port, parts.username, parts.password
@@ -150,4 +169,4 @@ def parse_url(url: str, where: str) -> tuple[Endpoint, Auth | None]:
         auth = Auth(unquote(user), unquote(password), literal=True)
         if not auth.user.isprintable() or not auth.secret.isprintable():
             raise ConfigError(f"{where} the user or password in the relay URL has a control character, or is not UTF-8")
-    return Endpoint(host, port or default, tls), auth
+    return Endpoint(host, port or default, tls, lmtp=scheme == "lmtp"), auth

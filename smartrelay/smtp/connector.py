@@ -1,55 +1,86 @@
 """Getting connected: a host's addresses, then the first of them that answers.
 
 The system's resolver has no time limit that a program can set, and cannot be interrupted: it works in a thread of its own,
-which is left behind when its time is over.
+which is left behind when its time is over. The addresses are tried with a head start for each over the next, so that a
+family that is dead on this network costs a quarter of a second and not a time-out (the idea of RFC 8305).
 """
 
+import errno
 import queue
+import select
 import socket
 import threading
-from typing import Protocol
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from smartrelay.config import Timeouts
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 
-Address = tuple[socket.AddressFamily, tuple[object, ...]]
+HEAD_START = 0.25
+"""Seconds before the next address is tried beside those that have not answered (RFC 8305 section 5)."""
+
+Address = tuple[socket.AddressFamily, tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect. path: a local socket instead of host and port. source: own addresses to come from, by family."""
+
+    host: str
+    port: int = 0
+    path: str = ""
+    source: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.path or (f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
 
 
 class Connector(Protocol):
     """Makes connections; given to whoever needs one, so that a test can give another."""
 
-    def __call__(self, host: str, port: int, timeouts: Timeouts) -> "socket.socket | Answer":
+    def __call__(self, target: Target, timeouts: Timeouts) -> "socket.socket | Answer":
         """A connected socket, or the answer that says why there is none."""
 
 
-def connect(host: str, port: int, timeouts: Timeouts) -> socket.socket | Answer:
-    """Connects over TCP, to each address of `host` in the system's order."""
-    addresses = _addresses(host, port, timeouts.lookup)
+def connect(target: Target, timeouts: Timeouts) -> socket.socket | Answer:
+    """Connects over TCP to the first address that answers, or to a local socket."""
+    if target.path:
+        return _connect_local(target, timeouts)
+    addresses = _addresses(target, timeouts.lookup)
     if isinstance(addresses, Answer):
         return addresses
-    failed = Answer(Phase.LOOKUP, trouble=Trouble.NO_HOST, text=f"host {host} has no address")
-    for family, address in addresses:
-        connection = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(timeouts.connect)
-            connection.connect(address)
-            return connection
-        except OSError as error:
-            connection.close()
-            timeout = isinstance(error, TimeoutError)
-            reason = "connection timed out" if timeout else (error.strerror or str(error)).lower()
-            trouble = Trouble.TIMEOUT if timeout else Trouble.NO_ROUTE
-            failed = Answer(Phase.CONNECT, trouble=trouble, text=f"connect to {host}[{address[0]}]:{port}: {reason}")
-    return failed
+    return _Race(target, addresses, timeouts.connect).run()
 
 
-def _addresses(host: str, port: int, seconds: float) -> list[Address] | Answer:
+def _connect_local(target: Target, timeouts: Timeouts) -> socket.socket | Answer:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(timeouts.connect)
+        connection.connect(target.path)
+    except OSError as error:
+        connection.close()
+        return _failed(f"connect to {target.path}", error)
+    return connection
+
+
+def _failed(what: str, error: OSError) -> Answer:
+    if isinstance(error, ConnectionResetError):
+        # it stood, and was closed before a word was said
+        return Answer(Phase.GREETING, trouble=Trouble.LOST, text=f"{Trouble.LOST} while {Phase.GREETING}")
+    timeout = isinstance(error, TimeoutError)
+    reason = "connection timed out" if timeout else (error.strerror or str(error)).lower()
+    return Answer(Phase.CONNECT, trouble=Trouble.TIMEOUT if timeout else Trouble.NO_ROUTE, text=f"{what}: {reason}")
+
+
+def _addresses(target: Target, seconds: float) -> list[Address] | Answer:
     results: queue.SimpleQueue[list[Address] | Answer] = queue.SimpleQueue()
+    host = target.host
 
     def look_up() -> None:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            results.put([(family, address) for family, _, _, _, address in found])
+            found = socket.getaddrinfo(host, target.port, type=socket.SOCK_STREAM)
+            results.put(interleaved([(family, address) for family, _, _, _, address in found]))
         except (OSError, UnicodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             results.put(Answer(Phase.LOOKUP, trouble=Trouble.NO_HOST, text=f"host {host} not found: {reason}"))
@@ -59,3 +90,102 @@ def _addresses(host: str, port: int, seconds: float) -> list[Address] | Answer:
         return results.get(timeout=seconds)
     except queue.Empty:
         return Answer(Phase.LOOKUP, trouble=Trouble.TIMEOUT, text=f"looking up host {host} timed out")
+
+
+def interleaved(addresses: list[Address]) -> list[Address]:
+    """The families in turn, the first one's first, each in the resolver's order (RFC 8305 section 4)."""
+    if not addresses:
+        return []
+    first = addresses[0][0]
+    ours = [address for address in addresses if address[0] == first]
+    others = [address for address in addresses if address[0] != first]
+    mixed: list[Address] = []
+    while ours or others:
+        mixed += ours[:1] + others[:1]
+        ours, others = ours[1:], others[1:]
+    return mixed
+
+
+@dataclass(slots=True)
+class _Race:
+    """Connection attempts side by side; the first that succeeds wins, the others are closed."""
+
+    target: Target
+    addresses: list[Address]
+    seconds: float
+    running: dict[int, tuple[socket.socket, Address, float]] = field(default_factory=dict)
+    failures: list[Answer] = field(default_factory=list)
+
+    def run(self) -> socket.socket | Answer:
+        waiting, next_start = list(self.addresses), 0.0
+        try:
+            while waiting or self.running:
+                now = time.monotonic()
+                if waiting and (not self.running or now >= next_start):
+                    won = self._start(waiting.pop(0), now)
+                    next_start = now + HEAD_START
+                    if won is not None:
+                        return won
+                    continue
+                won = self._wait(now, next_start if waiting else None)
+                if won is not None:
+                    return won
+        finally:
+            for connection, _, _ in self.running.values():
+                connection.close()
+        if self.failures:
+            return self.failures[0]
+        return Answer(Phase.LOOKUP, trouble=Trouble.NO_HOST, text=f"host {self.target.host} has no address")
+
+    def _start(self, address: Address, now: float) -> socket.socket | None:
+        family, where = address
+        try:
+            connection = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            self._fail(address, error)
+            return None
+        try:
+            for source in self.target.source:
+                if (":" in source) == (family == socket.AF_INET6):
+                    connection.bind((source, 0))
+            connection.setblocking(False)
+            code = connection.connect_ex(where)
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, _words(code))
+        except OSError as error:
+            connection.close()
+            self._fail(address, error)
+            return None
+        if not code:
+            return connection
+        self.running[connection.fileno()] = connection, address, now + self.seconds
+        return None
+
+    def _wait(self, now: float, next_start: float | None) -> socket.socket | None:
+        poll = select.poll()
+        for number in self.running:
+            poll.register(number, select.POLLOUT)
+        ends = [end for _, _, end in self.running.values()]
+        until = min([*ends, next_start] if next_start is not None else ends)
+        for number, _ in poll.poll(max(0.0, until - now) * 1000):
+            connection, address, _ = self.running.pop(number)
+            code = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if not code:
+                return connection
+            connection.close()
+            self._fail(address, OSError(code, _words(code)))
+        now = time.monotonic()
+        for number in [number for number, (_, _, end) in self.running.items() if end <= now]:
+            connection, address, _ = self.running.pop(number)
+            connection.close()
+            self._fail(address, TimeoutError())
+        return None
+
+    def _fail(self, address: Address, error: OSError) -> None:
+        self.failures.append(_failed(f"connect to {self.target.host}[{address[1][0]}]:{self.target.port}", error))
+
+
+def _words(code: int) -> str:
+    import os
+
+    return os.strerror(code)

@@ -38,6 +38,18 @@ class Content:
         """The octets after DATA: dot-stuffed, up to and with the final dot."""
         return _dotted(self.open_chunks())
 
+    def canonical(self) -> Iterator[bytes]:
+        """The octets of a chunk (RFC 3030): CRLF line ends, no dot-stuffing; exactly `octets` of them, whatever happens to
+        the file meanwhile, for one more would be taken for a command."""
+        left = self.octets
+        for block in _canonical(self.open_chunks()):
+            left -= len(block)
+            if left < 0:
+                raise ConnectionAbortedError("the stored text has grown")
+            yield block
+        if left:
+            raise ConnectionAbortedError("the stored text has shrunk")
+
 
 def prepare(open_text: Callable[[], BinaryIO], facts: Facts, *, eight_bit: bool) -> Content:
     """Makes the text fit for a server that does (or does not) take 8-bit data. Raises NotSendable."""
@@ -56,6 +68,16 @@ def prepare(open_text: Callable[[], BinaryIO], facts: Facts, *, eight_bit: bool)
     except recode.NotRecodable as error:
         raise NotSendable(error.reason, error.dsn) from error
     return Content(result.octets + result.lines, result.eight_bit, result.chunks)
+
+
+def _canonical(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    ended = True
+    for chunk in chunks:
+        if chunk:
+            ended = chunk.endswith(b"\n")
+            yield chunk.replace(b"\r", b" ").replace(b"\n", b"\r\n")
+    if not ended:
+        yield b"\r\n"
 
 
 def _dotted(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -6,11 +6,15 @@ half a line before the end of the connection is no reply.
 """
 
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from smartrelay.mail.status import printable
+
+LONGEST_LINE = 1000
+"""Characters of a reply's line that are kept."""
 
 _LONGEST_REPLY = 1 << 16
 _MOST_LINES = 1000
@@ -33,6 +37,7 @@ class Phase(StrEnum):
     DATA = "sending DATA"
     BODY = "sending the message"
     END = "waiting for the reply to the message"
+    CHUNK = "waiting for the reply to the message in a chunk"
     RSET = "sending RSET"
     QUIT = "sending QUIT"
 
@@ -51,6 +56,7 @@ class Trouble(StrEnum):
     NO_MECHANISM = "no usable sign-in"
     CONTENT = "message cannot be sent there"
     CONFIGURATION = "configuration cannot be used"
+    UNTOUCHED = "not begun"
     STOPPED = "stopped"
 
 
@@ -139,7 +145,7 @@ class ReplyParser:
         if self._lines and code != self._code:
             raise BadReply(f"a reply with two codes, {self._code} and {code}")
         self._code = code
-        self._lines.append(printable((found[3] or b"").decode("utf-8", "replace")))
+        self._lines.append(printable((found[3] or b"").decode("utf-8", "replace"), LONGEST_LINE))
         self._octets += len(line)
         if len(self._lines) > _MOST_LINES or self._octets > _LONGEST_REPLY:
             raise BadReply(f"a reply of more than {_LONGEST_REPLY} octets or {_MOST_LINES} lines")
@@ -178,3 +184,87 @@ def path_command(verb: str, path: str, parameters: list[str]) -> bytes:
 def xtext(text: str) -> str:
     """`text` as an xtext value (RFC 3461 section 4); printable ASCII in."""
     return "".join(char if "!" <= char <= "~" and char not in "+=" else f"+{ord(char):02X}" for char in text)
+
+
+class State(StrEnum):
+    """Where a session stands between its EHLO and its end (RFC 5321 section 4.1.4)."""
+
+    READY = "no transaction is open"
+    SENDER = "the sender was accepted"
+    RECIPIENT = "a recipient was accepted"
+    TEXT = "the server wants the message"
+    FAILED = "a transaction has failed and is still open"
+    OVER = "the session is over"
+
+
+TRANSITIONS: dict[tuple[State, Phase, int], State] = {
+    (State.READY, Phase.MAIL, 2): State.SENDER,
+    (State.READY, Phase.MAIL, 4): State.READY,
+    (State.READY, Phase.MAIL, 5): State.READY,
+    (State.SENDER, Phase.RCPT, 2): State.RECIPIENT,
+    (State.RECIPIENT, Phase.RCPT, 2): State.RECIPIENT,
+    **{(state, Phase.RCPT, kind): state for state in (State.SENDER, State.RECIPIENT) for kind in (4, 5)},
+    (State.RECIPIENT, Phase.DATA, 3): State.TEXT,
+    (State.RECIPIENT, Phase.DATA, 4): State.FAILED,
+    (State.RECIPIENT, Phase.DATA, 5): State.FAILED,
+    # pipelined behind a refusal: the server says no to what stands behind it, or asks for a message for nobody
+    (State.READY, Phase.RCPT, 4): State.READY,
+    (State.READY, Phase.RCPT, 5): State.READY,
+    (State.READY, Phase.DATA, 4): State.READY,
+    (State.READY, Phase.DATA, 5): State.READY,
+    (State.READY, Phase.DATA, 3): State.TEXT,
+    (State.SENDER, Phase.DATA, 4): State.FAILED,
+    (State.SENDER, Phase.DATA, 5): State.FAILED,
+    (State.SENDER, Phase.DATA, 3): State.TEXT,
+    # the end of the message ends the transaction, whatever is said to it (RFC 5321 section 4.1.1.4)
+    (State.TEXT, Phase.END, 2): State.READY,
+    (State.TEXT, Phase.END, 4): State.READY,
+    (State.TEXT, Phase.END, 5): State.READY,
+    # the same for a message in one chunk (RFC 3030), which is sent without waiting to be asked for it
+    (State.RECIPIENT, Phase.CHUNK, 2): State.READY,
+    **{(state, Phase.CHUNK, kind): State.FAILED for state in (State.READY, State.SENDER, State.RECIPIENT) for kind in (4, 5)},
+    **{(state, Phase.RSET, 2): State.READY for state in (State.READY, State.SENDER, State.RECIPIENT, State.FAILED)},
+}
+"""What a reply of that first digit does. What is not here is no SMTP, and ends the session, as 421 does anywhere."""
+
+
+class Dialogue:
+    """A session's state, moved by each reply to a command that was sent."""
+
+    def __init__(self) -> None:
+        self.state = State.READY
+        self._expected: deque[Phase] = deque()
+
+    def sent(self, phases: Iterable[Phase]) -> None:
+        """These commands went out, in this order."""
+        self._expected.extend(phases)
+
+    @property
+    def next_phase(self) -> Phase | None:
+        """To what the next reply will be the answer."""
+        return self._expected[0] if self._expected else None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no reply is due."""
+        return not self._expected
+
+    @property
+    def needs_reset(self) -> bool:
+        """Whether a transaction is open that leads nowhere, so that RSET must come before the next MAIL."""
+        return self.state not in (State.READY, State.TEXT)
+
+    def received(self, reply: Reply) -> Answer:
+        """The answer that a reply is. Raises BadReply for one that nobody asked for."""
+        if not self._expected:
+            raise BadReply("the server sent a reply nobody asked for")
+        phase = self._expected.popleft()
+        if phase in _IN_TRANSACTION:
+            found = State.OVER if reply.code == 421 else TRANSITIONS.get((self.state, phase, reply.kind), State.OVER)
+            if found is not State.READY or phase is not Phase.END or self.next_phase is not Phase.END:
+                # with LMTP a reply for each recipient follows the message; the last of them ends it (RFC 2033 section 4.2)
+                self.state = found
+        return Answer(phase, reply)
+
+
+_IN_TRANSACTION = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.END, Phase.CHUNK, Phase.RSET})

@@ -1,157 +1,243 @@
-"""A session with one server: opened according to policy, then one transaction after another.
+"""A session with one server that is ready for mail: one transaction after another, as fast as the server allows.
 
-All that the peer or the network does comes back as answers, one for each recipient; nothing is raised for it.
+All that the peer or the network does comes back as answers, by recipient; nothing is raised for it. With PIPELINING the
+envelope goes out in one write, and the next one rides behind the final dot: one round trip a message, and one message in
+doubt at any time (RFC 2920 section 3.1).
 """
 
-import ssl
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from collections import deque
+from collections.abc import Callable, Iterable
 
-from smartrelay.config import Timeouts
-from smartrelay.mail.envelope import Facts
-from smartrelay.smtp import content, tls
-from smartrelay.smtp.client import SessionBroken, SMTPClient
-from smartrelay.smtp.connector import Connector, connect
-from smartrelay.smtp.dialogue import Answer, Phase, Trouble, path_command, xtext
+from smartrelay.mail.address import domain_of
+from smartrelay.smtp import content
+from smartrelay.smtp.client import SMTPClient
+from smartrelay.smtp.dialogue import Answer, Phase, State, Trouble
+from smartrelay.smtp.transaction import Flight, Transaction, prepare, unreadable, unsendable
+from smartrelay.smtp.wire import Line, SessionBroken
 
+RECIPIENTS = 100
+"""Recipients in one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)."""
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How to speak to a server. tls: "none", "opportunistic", "starttls" or "implicit"; the last two are verified.
+GROUP = 4096
+"""Octets of commands that are sent before their replies are read: a write that blocks while the server blocks on its
+replies would be a dead-lock."""
 
-    user "": no sign-in. extended: EHLO and all extensions, or HELO and none.
-    """
+_DATA = (Phase.DATA, b"DATA\r\n")
 
-    hostname: str
-    timeouts: Timeouts
-    tls: str = "opportunistic"
-    ca_file: str = ""
-    user: str = ""
-    secret: str = field(default="", repr=False)
-    mechanism: str = "auto"
-    extended: bool = True
+Pull = Callable[[], Transaction | None]
+Tell = Callable[[Transaction, dict[int, Answer]], None]
+Halted = Callable[[], bool]
 
-
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """One message for some recipients. recipients: (canonical address, NOTIFY value, ORCPT value or "")."""
-
-    reverse_path: str
-    recipients: list[tuple[str, str, str]]
-    open_text: Callable[[], BinaryIO]
-    facts: Facts
-    ret: str = ""
-    envid: str = ""
+UNTOUCHED = Answer(Phase.MAIL, trouble=Trouble.UNTOUCHED, text="the session ended before this message")
 
 
 class Session:
-    """One connection that is open and ready for transactions. peer: "host[address]:port" for logs and notices."""
+    """One connection, open and signed in. peer: "host[address]:port" for logs and notices. window: messages that may be in
+    doubt at once. completed: transactions that the server has answered for. over: nothing more can be sent."""
 
-    def __init__(self, client: SMTPClient, peer: str) -> None:
+    def __init__(self, client: SMTPClient, peer: str, *, window: int = 1) -> None:
         self.client = client
         self.peer = peer
         self.over = False
         self.completed = 0
         self.on_close: Callable[[Session], None] = lambda session: None
-        self._fresh = True
+        self._window = window
+        self._again: deque[tuple[Transaction, list[int]]] = deque()
+        self._pull: Pull = lambda: None
+        self._tell: Tell = lambda wanted, answers: None
+        self.halted: Halted = lambda: False
+        limits = client.limits
+        self._most = min(RECIPIENTS, limits.get("RCPTMAX", RECIPIENTS))
+        self._domains = limits.get("RCPTDOMAINMAX", RECIPIENTS)
+        self._mails = limits.get("MAILMAX", 1 << 30)
 
     @property
     def phase(self) -> Phase:
         """What is being done right now (read by another thread that wants to end it)."""
-        return self.client.phase
+        return self.client.wire.phase
 
-    def transact(self, wanted: Transaction) -> list[Answer]:
-        """Hands the message over; one answer for each recipient, in order."""
-        answers: list[Answer | None] = [None] * len(wanted.recipients)
+    def relay(self, pull: Pull, tell: Tell, halted: Halted = lambda: False) -> None:
+        """Sends what `pull` gives until it gives None or the session ends. `tell` is called with the answers for some of a
+        transaction's recipients, by index, before anything else is waited for; for each recipient exactly once. Once `halted`
+        says so, no text of a message is begun, even if its envelope has gone ahead."""
+        self._pull, self._tell, self.halted = pull, tell, halted
         try:
-            whole = self._transact(wanted, answers)
+            if self._window > 1 and {"PIPELINING", "CHUNKING"} <= self.client.extensions.keys():
+                from smartrelay.smtp.stream import Stream
+
+                Stream(self, self._window).run()
+            else:
+                self._one_by_one()
+        finally:
+            while self._again:
+                wanted, indices = self._again.popleft()
+                tell(wanted, dict.fromkeys(indices, UNTOUCHED))
+
+    def next_flight(self) -> Flight | None:
+        """The next transaction, ready to be sent: what the last ones left over, then what is pulled."""
+        while not self.over and self._mails > 0:
+            if self._again:
+                wanted, indices = self._again.popleft()
+            else:
+                pulled = self._pull()
+                if pulled is None:
+                    return None
+                wanted, indices = pulled, list(range(len(pulled.recipients)))
+            share = self._share(wanted, indices)
+            if share < len(indices):
+                self._again.appendleft((wanted, indices[share:]))
+                indices = indices[:share]
+            try:
+                flight = prepare(wanted, indices, self.client.extensions)
+            except content.NotSendable as error:
+                self._tell(wanted, dict.fromkeys(indices, unsendable(error)))
+                continue
+            except OSError as error:
+                self._tell(wanted, dict.fromkeys(indices, unreadable(error)))
+                continue
+            if flight.recipients:
+                self._mails -= 1
+                return flight
+            self._tell(wanted, flight.answers)
+        return None
+
+    def _share(self, wanted: Transaction, indices: list[int]) -> int:
+        """How many of the recipients fit into one transaction with this server."""
+        domains: set[str] = set()
+        for number, index in enumerate(indices[: self._most]):
+            domains.add(domain_of(wanted.recipients[index][0]))
+            if len(domains) > self._domains:
+                return number
+        return min(len(indices), self._most)
+
+    def report(self, flight: Flight, answer: Answer) -> None:
+        """A transaction has ended with `answer` for all who were not refused before."""
+        found = flight.end(answer)
+        if flight.held_over:
+            # the next transaction is for them, in this session and at once
+            self._again.appendleft((flight.wanted, list(flight.held_over)))
+        if answer.reply is not None and answer.reply.code == 421:
+            self.over = True  # the server is about to close (RFC 5321 section 3.8)
+        self._tell(flight.wanted, found)
+
+    # one message in doubt
+
+    def _one_by_one(self) -> None:
+        flight, ahead = self.next_flight(), False
+        while flight is not None:
+            following = self._send(flight, ahead=ahead)
+            if following is not None and self.halted():
+                self.over = True  # hanging up is the only way out of a transaction that was answered with 354
+            if self.over:
+                if following is not None:
+                    self.report(following, UNTOUCHED)
+                return
+            ahead = following is not None
+            flight = following or self.next_flight()
+
+    def _send(self, flight: Flight, *, ahead: bool) -> Flight | None:
+        """One transaction, whose envelope may be ahead of it. Returns the next one if its envelope rode along."""
+        following: Flight | None = None
+        ends: list[Answer] = []
+        try:
+            answer = self._envelope(flight, ahead=ahead)
+            if self.client.wire.dialogue.state is State.TEXT and flight.wants_text:
+                following, riders = self._rider()
+                replies = len(flight.accepted) if self.client.lmtp else 1
+                try:
+                    self.client.send_content(flight.content.wire(), riders, ends, replies=replies)
+                finally:
+                    self.completed += bool(ends)
+                answer = ends[-1]
+            else:
+                answer = self._wind_up(answer)
+                self.completed += self.client.wire.dialogue.state is not State.OVER
         except SessionBroken as broken:
             self.over = True
             self.client.close()
-            whole = broken.answer
-        if whole.reply is not None and whole.reply.code == 421:
-            self.over = True  # the server is about to close (RFC 5321 section 3.8)
-        return [whole if answer is None else answer for answer in answers]
+            answer = broken.answer
+        if self.client.lmtp:
+            flight.answers |= dict(zip(flight.accepted, ends, strict=False))
+        self.report(flight, answer)
+        return following
 
-    def _transact(self, wanted: Transaction, answers: list[Answer | None]) -> Answer:
-        """Fills in the answers of recipients that were refused; returns the answer for all the others."""
-        client = self.client
-        try:
-            text = content.prepare(wanted.open_text, wanted.facts, eight_bit="8BITMIME" in client.extensions)
-            lines = self._envelope(wanted, text)
-        except content.NotSendable as error:
-            return Answer(Phase.MAIL, trouble=Trouble.CONTENT, text=f"{error.dsn} {error.reason}")
-        if not self._fresh:
-            reset = client.command(b"RSET\r\n", Phase.RSET)
-            if reset.kind != 2:
+    def _rider(self) -> tuple[Flight | None, list[Line]]:
+        """The next transaction and its envelope, where that can ride behind the final dot."""
+        if "PIPELINING" not in self.client.extensions or self.client.lmtp:
+            return None, []
+        following = self.next_flight()
+        if following is None:
+            return None, []
+        lines = [*following.lines(), _DATA]
+        if sum(len(line) for _, line in lines) > GROUP:
+            self._put_off(following)
+            return None, []
+        return following, lines
+
+    def _put_off(self, flight: Flight) -> None:
+        self._mails += 1
+        if flight.answers:
+            self._tell(flight.wanted, flight.answers)
+        self._again.appendleft((flight.wanted, [index for index, _ in flight.recipients]))
+
+    def _envelope(self, flight: Flight, *, ahead: bool) -> Answer:
+        """Sends the envelope, and takes the answers to it; the one to DATA, or the last where DATA was not sent."""
+        wire = self.client.wire
+        if not ahead and wire.dialogue.needs_reset:
+            reset = wire.command(Phase.RSET, b"RSET\r\n")
+            if not reset.good:
                 self.over = True
-                return Answer(Phase.RSET, reset)
-        self._fresh = False
-        given: list[Answer] = []
-        try:
-            client.group(lines, given)
-        except SessionBroken:
-            if not given or given[0].good:
-                raise
-            # the server said no to MAIL and hung up on what was pipelined behind it: its no is the answer
-            self.over = True
-            client.close()
-            return given[0]
-        finally:
-            # who was refused stays refused, even when the session broke behind that (RFC 5321 section 3.8)
-            if given and given[0].good:
-                for index, answer in enumerate(given[1 : len(answers) + 1]):
-                    answers[index] = None if answer.good else answer
-        accepted = given[0].good and any(answer is None for answer in answers)
-        asked = given[-1].phase is Phase.DATA and given[-1].kind == 3
-        if not accepted or not asked:
-            return self._wind_up(given[-1] if given[0].good else given[0], asked=asked)
-        end = Answer(Phase.END, client.send_content(text.wire()))
-        self._fresh = True
-        self.completed += 1
-        return end
+                return reset
+        lines = [*flight.lines(), _DATA]
+        if "PIPELINING" not in self.client.extensions:
+            return self._step_by_step(flight, lines)
+        last = UNTOUCHED
+        for batch in _batches(lines):
+            if not ahead:
+                wire.must_be_quiet(batch[0][0])
+                wire.send(batch)
+            for _ in batch:
+                last = wire.answer(self._limit(wire.dialogue.next_phase))
+                if last.phase is not Phase.DATA:
+                    flight.take(last)
+                if wire.dialogue.state is State.OVER:
+                    return last
+        return last
 
-    def _wind_up(self, verdict: Answer, *, asked: bool) -> Answer:
+    def _step_by_step(self, flight: Flight, lines: list[Line]) -> Answer:
+        """One command at a time, up to where the next would make no sense (RFC 5321 section 3.3)."""
+        last = UNTOUCHED
+        for phase, line in lines:
+            if flight.refused is not None or (phase is Phase.DATA and not flight.accepted):
+                break
+            last = self.client.wire.command(phase, line, self._limit(phase))
+            if phase is not Phase.DATA:
+                flight.take(last)
+            if self.client.wire.dialogue.state is State.OVER:
+                break
+        return last
+
+    def _limit(self, phase: Phase | None) -> float:
+        return self.client.timeouts.data if phase is Phase.DATA else self.client.timeouts.command
+
+    def _wind_up(self, answer: Answer) -> Answer:
         """Ends a transaction that goes nowhere. A server that asked for a message for nobody gets an empty one, and what it
         says to that counts for nothing (RFC 2920 section 3.1)."""
-        if asked:
+        if self.client.wire.dialogue.state is State.TEXT:
             try:
-                self.client.transmit(content.END, Phase.END, self.client.timeouts.data_block)
-                self.client.reply(Phase.END, self.client.timeouts.data_end)
+                self.client.send_content([content.END], [], [])
             except SessionBroken:
                 self.over = True
                 self.client.close()
-        if verdict.kind == 2:  # 2yz where 354 was due: whatever the server thinks, no message was sent
+        if self.client.wire.dialogue.state is State.OVER:
             self.over = True
-            return Answer(verdict.phase, verdict.reply, Trouble.PROTOCOL, "the server did not ask for the message after DATA")
-        return verdict
-
-    def _envelope(self, wanted: Transaction, text: content.Content) -> list[tuple[Phase, bytes]]:
-        """MAIL, RCPT and DATA with the parameters that the server offered, and no others."""
-        offered = self.client.extensions
-        addresses = [wanted.reverse_path, *(address for address, _, _ in wanted.recipients)]
-        international = not all(address.isascii() for address in addresses)
-        if international and "SMTPUTF8" not in offered:
-            raise content.NotSendable("the server does not take internationalised addresses", "5.6.7")
-        parameters = []
-        if "SIZE" in offered:
-            limit = offered["SIZE"].strip()
-            if limit.isdecimal() and 0 < int(limit) < text.octets:
-                raise content.NotSendable(f"the message has {text.octets} octets, the server takes {int(limit)}", "5.3.4")
-            parameters.append(f"SIZE={text.octets}")
-        if text.eight_bit and "8BITMIME" in offered:
-            parameters.append("BODY=8BITMIME")
-        if international:
-            parameters.append("SMTPUTF8")
-        dsn = "DSN" in offered
-        if dsn and wanted.reverse_path:
-            parameters += _given(("RET", wanted.ret), ("ENVID", xtext(wanted.envid)))
-        lines = [(Phase.MAIL, path_command("MAIL FROM", wanted.reverse_path, parameters))]
-        for address, notify, orcpt in wanted.recipients:
-            wishes = _given(("NOTIFY", notify), ("ORCPT", orcpt)) if dsn else []
-            lines.append((Phase.RCPT, path_command("RCPT TO", address, wishes)))
-        return [*lines, (Phase.DATA, b"DATA\r\n")]
+            if answer.phase is Phase.RSET or (answer.reply is not None and answer.reply.code == 421):
+                return answer
+            # 2yz where 354 was due, say: whatever the server thinks, no message was sent
+            return Answer(
+                answer.phase, answer.reply, Trouble.PROTOCOL, f"the server's reply makes no sense while {answer.phase}"
+            )
+        return answer
 
     def close(self) -> None:
         """Ends the session, politely where it still stands."""
@@ -163,79 +249,15 @@ class Session:
         self.on_close(self)
 
 
-def _given(*parameters: tuple[str, str]) -> list[str]:
-    """The parameters that have a value: what was not asked for is never invented (RFC 3461 section 5.2.1)."""
-    return [f"{name}={value}" for name, value in parameters if value]
-
-
-def open_session(host: str, port: int, policy: Policy, *, connector: Connector = connect) -> Session | Answer:
-    """Connects, greets, secures and signs in as `policy` wants; the session, or the answer that ended the try.
-
-    Where TLS is only better than nothing and the hand-shake fails, one new connection does without (RFC 3207 section 4.1).
-    """
-    opened = _open(host, port, policy, connector)
-    if policy.tls == "opportunistic" and isinstance(opened, Answer) and _broke_at_tls(opened):
-        return _open(host, port, replace(policy, tls="none"), connector)
-    return opened
-
-
-def _broke_at_tls(answer: Answer) -> bool:
-    return answer.phase is Phase.TLS or (answer.phase is Phase.STARTTLS and answer.trouble is Trouble.LOST)
-
-
-def _open(host: str, port: int, policy: Policy, connector: Connector) -> Session | Answer:
-    connection = connector(host, port, policy.timeouts)
-    if isinstance(connection, Answer):
-        return connection
-    client = SMTPClient(policy.hostname, policy.timeouts)
-    client.attach(connection)
-    address = connection.getpeername()[0]
-    try:
-        answer = _introduce(client, host, policy)
-    except SessionBroken as broken:
-        client.close()
-        return broken.answer
-    if answer is not None:
-        client.goodbye()
-        return answer
-    return Session(client, f"{host}[{address}]:{port}")
-
-
-def _introduce(client: SMTPClient, host: str, policy: Policy) -> Answer | None:
-    """From the connection to the first MAIL; None when all went as the policy wants it."""
-    if policy.tls == "implicit":
-        secured = client.secure(tls.verified(policy.ca_file), host)
-        if secured.trouble is not None:
-            return secured
-    greeting = Answer(Phase.GREETING, client.reply(Phase.GREETING, policy.timeouts.greeting))
-    if not greeting.good:
-        return greeting
-    answer = client.hello(extended=policy.extended)
-    if not answer.good:
-        return answer
-    if policy.tls in ("starttls", "opportunistic") and (trouble := _upgrade(client, host, policy)) is not None:
-        return trouble
-    if policy.user:
-        answer = client.authenticate(policy.user, policy.secret, policy.mechanism)
-        if not answer.good:
-            return answer
-    return None
-
-
-def _upgrade(client: SMTPClient, host: str, policy: Policy) -> Answer | None:
-    """STARTTLS where it is offered; where it is required, nothing else will do."""
-    required = policy.tls == "starttls"
-    if "STARTTLS" not in client.extensions:
-        if required:
-            return Answer(
-                Phase.STARTTLS, trouble=Trouble.NO_TLS, text="TLS is required, but the server does not offer STARTTLS"
-            )
-        return None
-    context: ssl.SSLContext = tls.verified(policy.ca_file) if required else tls.opportunistic()
-    answer = client.start_tls(context, host)
-    if answer.reply is not None:
-        return answer if required else None
-    if answer.trouble is not None:
-        return answer
-    answer = client.hello(extended=True)
-    return None if answer.good else answer
+def _batches(lines: list[Line]) -> Iterable[list[Line]]:
+    """Commands in groups that are sent at once."""
+    batch: list[Line] = []
+    size = 0
+    for line in lines:
+        batch.append(line)
+        size += len(line[1])
+        if size >= GROUP:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

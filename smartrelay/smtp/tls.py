@@ -7,16 +7,22 @@ from smartrelay.errors import ConfigError
 
 
 @lru_cache(maxsize=32)
-def verified(ca_file: str) -> ssl.SSLContext:
-    """A context that checks chain, expiry and name; ca_file: trust only what is in there ("": the system's).
+def verified(ca_file: str, certificate: str = "", key: str = "") -> ssl.SSLContext:
+    """A context that checks chain, expiry and name; ca_file: trust only what is in there ("": the system's). certificate,
+    key: PEM files that say who we are ("": none; the key may stand in the certificate's file).
 
-    Raises ConfigError when the file cannot be used.
+    Raises ConfigError when a file cannot be used.
     """
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigError(f"cannot use ca_file {ca_file}: {error.strerror or error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if certificate:
+        try:
+            context.load_cert_chain(certificate, key or None)
+        except OSError as error:
+            raise ConfigError(f"cannot use client_certificate {certificate}: {error.strerror or error}") from error
     return context
 
 

@@ -1,0 +1,189 @@
+"""The wire: octets out and answers in, on one connection, each within its own time limit.
+
+Inside `smtp/` a session that is over raises `SessionBroken`; nothing of it leaves this package but as an `Answer`.
+"""
+
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable
+
+from smartrelay.config import Timeouts
+from smartrelay.smtp.dialogue import Answer, BadReply, Dialogue, Phase, Reply, ReplyParser, Trouble
+
+_READ = 1 << 16
+
+Line = tuple[Phase, bytes]
+
+
+class SessionBroken(Exception):
+    """The session cannot go on; the answer says in which phase and why."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(str(answer.trouble))
+        self.answer = answer
+
+
+class Wire:
+    """A connected socket and the dialogue over it. phase: what is being done (read by other threads too)."""
+
+    def __init__(self, connected: socket.socket, timeouts: Timeouts, clock: Callable[[], float] = time.monotonic) -> None:
+        self.sock: socket.socket | None = connected
+        self.timeouts = timeouts
+        self.phase = Phase.CONNECT
+        self.dialogue = Dialogue()
+        self.tcp = connected.family != socket.AF_UNIX
+        self._clock = clock
+        self._parser = ReplyParser()
+        self._ready: list[Reply] = []
+        self._spoiled = ""
+        if self.tcp:
+            # a message goes out in one write; the last piece must not wait for an ACK (44 ms for nothing)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    # out
+
+    def transmit(self, data: bytes, phase: Phase, seconds: float) -> None:
+        """Sends all of `data`. Raises SessionBroken."""
+        self.phase = phase
+        try:
+            connected = self.connected()
+            connected.settimeout(seconds)
+            connected.sendall(data)
+        except OSError as error:
+            raise self.broken(error) from error
+
+    def send(self, lines: Iterable[Line], *, behind: bytes = b"", seconds: float = 0.0) -> None:
+        """Sends commands, `behind` before them in the same write; their answers are awaited by `answer`."""
+        commands = list(lines)
+        phase = commands[0][0]
+        self.transmit(behind + b"".join(line for _, line in commands), phase, seconds or self.timeouts.command)
+        self.dialogue.sent(phase for phase, _ in commands)
+
+    def command(self, phase: Phase, line: bytes, seconds: float = 0.0) -> Answer:
+        """Sends one command, and waits for its reply. Raises SessionBroken, also when a reply was there before."""
+        self.must_be_quiet(phase)
+        self.send([(phase, line)])
+        return self.answer(seconds or self.timeouts.command)
+
+    # in
+
+    def greeting(self) -> Answer:
+        """What the server says before it is asked."""
+        self.dialogue.sent([Phase.GREETING])
+        return self.answer(self.timeouts.greeting)
+
+    def answer(self, seconds: float) -> Answer:
+        """The answer to the oldest command that has none, within `seconds` for the whole of it: a server that drips octets
+        holds nobody for ever. Raises SessionBroken."""
+        self.phase = self.dialogue.next_phase or self.phase
+        end = self._clock() + seconds
+        try:
+            while not self._ready:
+                if self._spoiled:
+                    raise SessionBroken(Answer(self.phase, trouble=Trouble.PROTOCOL, text=self._spoiled))
+                left = end - self._clock()
+                if left <= 0:
+                    raise TimeoutError
+                self._receive(left)
+        except OSError as error:
+            raise self.broken(error) from error
+        return self._matched(self._ready.pop(0))
+
+    def arrived(self) -> Iterable[Answer]:
+        """The answers that are here by now, one after the other; waits for nothing. Raises SessionBroken."""
+        lost: SessionBroken | None = None
+        try:
+            self._look()
+        except SessionBroken as broken:
+            lost = broken
+        while self._ready:
+            yield self._matched(self._ready.pop(0))
+        if self._spoiled:
+            raise SessionBroken(Answer(self.phase, trouble=Trouble.PROTOCOL, text=self._spoiled))
+        if lost is not None:
+            raise lost
+
+    def must_be_quiet(self, phase: Phase) -> None:
+        """A reply that nobody asked for shifts all that follow: the session is over (RFC 5321 section 4.3.1), as it is when
+        the server has said 421 or hung up meanwhile (section 3.8)."""
+        self.phase = phase
+        self._look()
+        if self._ready and self._ready[0].code == 421:
+            raise SessionBroken(Answer(phase, self._ready[0]))
+        if self._ready or self._spoiled or not self._parser.empty or not self.dialogue.quiet:
+            raise SessionBroken(Answer(phase, trouble=Trouble.PROTOCOL, text="the server sent a reply nobody asked for"))
+
+    def _look(self) -> None:
+        """Takes what has come by now, and waits for nothing."""
+        try:
+            self._receive(0)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        except OSError as error:
+            raise self.broken(error) from error
+
+    def _receive(self, seconds: float) -> None:
+        connected = self.connected()
+        connected.settimeout(seconds)
+        data = connected.recv(_READ)
+        if not data:
+            raise ConnectionResetError("closed by the server")
+        try:
+            # a whole reply counts, whatever nonsense comes behind it
+            for reply in self._parser.feed(data):
+                self._ready.append(reply)
+        except BadReply as error:
+            self._spoiled = str(error)
+
+    def _matched(self, reply: Reply) -> Answer:
+        try:
+            return self.dialogue.received(reply)
+        except BadReply as error:
+            raise SessionBroken(Answer(self.phase, trouble=Trouble.PROTOCOL, text=str(error))) from error
+
+    # the connection
+
+    def connected(self) -> socket.socket:
+        """The socket. Raises ConnectionResetError when it is closed."""
+        if self.sock is None:
+            raise ConnectionResetError("the connection is closed")
+        return self.sock
+
+    def broken(self, error: OSError) -> SessionBroken:
+        """What a socket's error means for the session."""
+        trouble = Trouble.TIMEOUT if isinstance(error, TimeoutError) else Trouble.LOST
+        return SessionBroken(Answer(self.phase, trouble=trouble, text=f"{trouble} while {self.phase}"))
+
+    def secure(self, context: ssl.SSLContext, name: str) -> Answer:
+        """The TLS hand-shake. name: what the certificate must be for, and the SNI."""
+        self.phase = Phase.TLS
+        plain = self.connected()
+        plain.settimeout(self.timeouts.command)
+        try:
+            self.sock = context.wrap_socket(plain, server_hostname=name)
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            return Answer(Phase.TLS, trouble=Trouble.CERTIFICATE, text=f"certificate refused: {error.verify_message}")
+        except (ssl.SSLError, OSError, ValueError) as error:
+            self.close()
+            timeout = isinstance(error, TimeoutError)
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+            text = "TLS hand-shake timed out" if timeout else f"TLS hand-shake failed: {reason}"
+            return Answer(Phase.TLS, trouble=Trouble.TIMEOUT if timeout else Trouble.TLS, text=text)
+        return Answer(Phase.TLS)
+
+    def close(self) -> None:
+        """Closes the connection, without a word."""
+        connected, self.sock = self.sock, None
+        if connected is not None:
+            connected.close()
+
+    def abort(self) -> None:
+        """Ends the session from another thread: whoever waits in it finds the connection lost."""
+        connected = self.sock
+        if connected is not None:
+            try:
+                connected.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
