@@ -87,7 +87,9 @@ def test_the_lock_of_a_killed_pass_holds_nobody_up(machine: Machine, smtp_server
     assert machine.ids() == []
 
 
-def test_passes_enqueues_and_operators_at_once(machine: Machine, smtp_server: Callable[..., ScriptedServer]) -> None:
+def test_passes_enqueues_and_operators_at_once(  # noqa: PLR0915
+    machine: Machine, smtp_server: Callable[..., ScriptedServer]
+) -> None:
     """Laws 1 and 10, 2.4 (in hand): 5 passes, 100 enqueues and a stream of hold, release, retry and delete. What the delete
     commands said is gone never arrived, what arrived was never deleted, and the rest arrived once."""
     server = smtp_server(replies={"RCPT TO:<slow@": b"450 4.2.1 later"})
