@@ -1,11 +1,16 @@
 """The `smartrelay` command."""
 
 import os
+import signal
 import sys
 
 
 def main() -> None:
     """Runs the command and exits with its code; no traceback ever reaches a user."""
+    interruptible = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+    if interruptible:
+        # until the command can handle it, Ctrl-C just ends us: an import that it breaks off would show its traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_standard_descriptors()
     from smartrelay.cli.idle import is_idle
 
@@ -13,6 +18,8 @@ def main() -> None:
         return
     from smartrelay.cli.main import run
 
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -17,8 +17,12 @@ _WORDS = {DELIVERED: "sent", DEFERRED: "deferred"}
 Sink = Callable[[int, str], None]
 
 
-def open_sink(part: str) -> Sink:
-    """Where log lines of this process go. part: "relay", "queue": the second half of the identity `smartrelay/PART`."""
+def open_sink(part: str, *, quiet: bool = False) -> Sink:
+    """Where log lines of this process go. part: "relay", "queue": the second half of the identity `smartrelay/PART`.
+
+    quiet: on a plain standard error say only what is wrong. Cron mails whatever a command prints: a pass that logged there
+    would feed itself.
+    """
     identity = f"smartrelay/{part}"
     if _under_systemd():
         # the journal puts the identity in front: our units name it in SyslogIdentifier=
@@ -27,7 +31,8 @@ def open_sink(part: str) -> Sink:
         syslog.openlog(identity, syslog.LOG_PID, syslog.LOG_MAIL)
         return syslog.syslog
     prefix = f"{identity}[{os.getpid()}]: "
-    return lambda priority, text: _write(f"{prefix}{text}\n")
+    least = ERROR if quiet else syslog.LOG_DEBUG
+    return lambda priority, text: _write(f"{prefix}{text}\n") if priority <= least else None
 
 
 def _under_systemd() -> bool:
@@ -102,4 +107,6 @@ class MailLog:
 def _short(seconds: float) -> str:
     """Seconds as Postfix's delays: two digits where they matter."""
     seconds = max(0.0, seconds)
-    return f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.2g}"
+    if seconds >= 10:
+        return f"{seconds:.0f}"
+    return f"{seconds:.{1 if seconds >= 1 else 2}f}".rstrip("0").rstrip(".")

@@ -39,7 +39,7 @@ class Desk:
         return consignment
 
     def write(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
-        consignment.statuses.update(statuses)
+        consignment.fresh.update(statuses)
         self.ledger.write(consignment)
 
     def planned(self, *recipients: str, shares: int = 1, sender: str = "s@example.org") -> str:

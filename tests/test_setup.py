@@ -129,7 +129,8 @@ def test_the_stub_is_an_isolated_interpreter_with_the_bundle_beside_it(tmp_path:
     install(tmp_path)
     package = os.path.dirname(os.path.dirname(os.path.abspath(config.__file__)))
     text = (tmp_path / LIB[1:] / "sendmail").read_text()
-    assert text.startswith(f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {package!r})\ntry:\n")
+    assert text.startswith(f"#!{sys.executable} -IS\nimport sys, _signal\n")
+    assert f"\nsys.path.insert(0, {package!r})\ntry:\n" in text
     assert f"posix.open('{LIB}/sendmail.bundle', " in text
     assert text.endswith(f"    pass\nfrom smartrelay.door import main\nmain('', {COMMAND!r})\n")
     assert mode(tmp_path, f"{LIB}/sendmail.bundle") == 0o644

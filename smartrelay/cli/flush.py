@@ -88,12 +88,14 @@ def flush(
       smartrelay flush --every 1m        (in a container)
     """
     wish = _Wish(frozenset(map(queue_id.parse, ids)), domain.lower().rstrip("."), sender.strip("<>").lower(), everything)
+    if every is not None and (wish.told or as_json or dry_run):
+        raise UsageError("--every takes no ID, --all, --domain, --sender, --dry-run or --json")
+    if every is not None and every < 1:
+        raise UsageError("--every takes at least 1s")
     if dry_run:
         from smartrelay.cli.plan import show_plan
 
         return show_plan(common, wish.chosen, everything=wish.told, as_json=as_json)
-    if every is not None and (wish.told or as_json):
-        raise UsageError("--every takes no ID, --all, --domain, --sender or --json")
     run = _Run(common, wish, wait=wait, fail_if_busy=fail_if_busy, as_json=as_json)
     run.prepare(for_ever=every is not None)
     return run.repeat(every) if every is not None else run.once()
@@ -186,7 +188,7 @@ class _Run:
         from smartrelay.maillog import MailLog, open_sink
         from smartrelay.spool.queue import Queue
 
-        log = MailLog(open_sink("relay"))
+        log = MailLog(open_sink("relay", quiet=self._common.verbosity < 0))
         queue = Queue(self._spool, horizon=self._horizon, warn=log.error)
         queue.must_be_writable()
         try:
@@ -200,7 +202,8 @@ class _Run:
         if not self._routes.hops:
             queue.take_in(self._wish.chosen)
             raise ConfigError(
-                f"no relay is configured, so {queue.count_waiting()} messages are kept; add a [[relay]] to {self._config.file}"
+                f"no relay is configured, so all mail is kept ({queue.count_waiting()} in the queue); "
+                f"add a [[relay]] to {self._config.file}"
             )
         self._must_exist(queue)
         return self._relay(queue, self._config, self._routes, log)
@@ -247,7 +250,7 @@ class _Run:
                 self._common.say(sentence)
             self._common.say(report.sentence())
         if report.sent or report.deferred or report.bounced:
-            log.info(f"pass: {report.sentence()}, {report.connections} connections")
+            log.info(f"pass: {report.sentence()}, connections: {report.connections}")
 
     @contextmanager
     def _progress(self) -> "Iterator[Callable[[Report, int], None]]":

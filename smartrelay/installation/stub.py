@@ -20,7 +20,8 @@ def forms(program: Program, config: str, bundle: str) -> list[bytes]:
     """The stub's text in the order of preference. The second goes by way of sh, which costs a tenth more, where the
     first line cannot name the interpreter: it ends at the first blank, and after 127 octets on kernels before 5.1."""
     code = (
-        "import sys\n"
+        "import sys, _signal\n"
+        "_signal.signal(_signal.SIGINT, _signal.SIG_DFL)\n"
         f"sys.path.insert(0, {program.library!a})\n"
         "try:\n"
         "    import marshal, posix, _frozen_importlib_external as importing\n"

@@ -154,7 +154,8 @@ class _AttemptManager:
             self._spool_trouble(item.queue_id, error)
             return None
         waiting = message.history.waiting
-        wanted = waiting if item.recipients is None else [index for index in item.recipients if index in set(waiting)]
+        still = set(waiting)
+        wanted = waiting if item.recipients is None else [index for index in item.recipients if index in still]
         consignment = Consignment(message, self.hop.name, wanted[:RECIPIENTS], self._clock(), retried=item.retried)
         if not wanted:
             self._let_go(consignment)

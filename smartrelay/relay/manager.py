@@ -188,7 +188,8 @@ class SmartHostESMTPRelayingManager:
             message = self._ledger.take(one)
         except (NoSuchMessage, MessageBusy, CorruptMessage):
             return
-        waiting = [index for index in recipients if index in set(message.history.waiting)]
+        still = set(message.history.waiting)
+        waiting = [index for index in recipients if index in still]
         consignment = Consignment(message, "none", waiting, self._clock(), fresh=dict.fromkeys(waiting, status))
         try:
             if waiting:

@@ -15,7 +15,7 @@ from smartrelay.mail.envelope import Envelope
 from smartrelay.spool import names, queue_id
 from smartrelay.spool.durable import Draft, sync_directory
 from smartrelay.spool.journal import Event, Journal
-from smartrelay.spool.message import MessageInHand, peek
+from smartrelay.spool.message import MessageInHand, lock, peek
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
 WRITER_LIFE = 86400
@@ -169,10 +169,18 @@ class Queue:
         with self._lock:
             if origin in self._relayed:
                 return  # whoever has it in hand writes it himself
-        journal = Journal(self.spool, origin)
-        known = any(e.get("event") == "bounced" and e.get("number") == event["number"] for e in journal.events)
-        if journal.exists and not known:
-            journal.append(event, sync=True)
+        try:
+            descriptor = lock(names.find(self.spool, origin))
+        except (NoSuchMessage, CorruptMessage):
+            return
+        # (MessageBusy: an operator has it for a moment; the notice waits for the next pass rather than write beside them)
+        try:
+            journal = Journal(self.spool, origin)
+            known = any(e.get("event") == "bounced" and e.get("number") == event["number"] for e in journal.events)
+            if journal.exists and not known:
+                journal.append(event, sync=True)
+        finally:
+            os.close(descriptor)
 
     def add_message(self, one: str) -> None:
         """Tells of a message that this pass itself has published in `new/`."""

@@ -28,6 +28,9 @@ from smartrelay.spool.durable import Draft, remove
 from smartrelay.submit.options import Options
 
 _BLOCK = 1 << 16
+_LINE_END = 4
+"""Carriage returns before a line feed that are taken for part of the line end; more of them are text."""
+
 _DROPPED = (b"bcc", b"resent-bcc", b"return-path", b"content-length")
 """Fields that never leave: hidden recipients (RFC 5322 section 3.6.3), and what only a final delivery may write."""
 
@@ -199,17 +202,22 @@ def _read_header(pieces: "Iterator[bytes]") -> tuple[bytearray, header.Boundary]
         if not started or header.without_from_line(text) == len(text):
             cut = header.without_from_line(text)
             if cut == len(text):
+                _bound(text)
                 continue
             del text[:cut]
             started = True
         if boundary.found(text, eof=False):
             return text, boundary
-        if len(text) > header.LONGEST_HEADER:
-            raise DataError(f"the header of the message is longer than {header.LONGEST_HEADER >> 20} MiB; nothing was accepted")
+        _bound(text)
     if not started:
         del text[: header.without_from_line(text)]
     boundary.found(text, eof=True)
     return text, boundary
+
+
+def _bound(text: bytearray) -> None:
+    if len(text) > header.LONGEST_HEADER:
+        raise DataError(f"the header of the message is longer than {header.LONGEST_HEADER >> 20} MiB; nothing was accepted")
 
 
 def _normalised(dot_ends: bool) -> "Iterator[bytes]":
@@ -224,9 +232,9 @@ def _normalised(dot_ends: bool) -> "Iterator[bytes]":
         held = b""
         if b"\r" in text:
             if block:
-                stripped = text.rstrip(b"\r")
-                text, held = stripped, text[len(stripped) :]
-            while b"\r\n" in text:
+                stripped = max(len(text) - _LINE_END, len(text.rstrip(b"\r")))
+                text, held = text[:stripped], text[stripped:]
+            for _ in range(_LINE_END):
                 text = text.replace(b"\r\n", b"\n")
         if dot_ends:
             end = 0 if line_start and text.startswith(b".\n") else text.find(b"\n.\n") + 1

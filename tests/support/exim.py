@@ -31,16 +31,26 @@ tls_advertise_hosts = *
 tls_certificate = {folder}/server.crt
 tls_privatekey = {folder}/server.key
 auth_advertise_hosts = ${{if eq{{$tls_in_cipher}}{{}}{{}}{{*}}}}
-acl_smtp_mail = accept
+acl_smtp_mail = check_mail
 acl_smtp_rcpt = check_rcpt
 acl_smtp_data = accept
 
 begin acl
+# Who is called bad is refused, who is called late is put off.
+check_mail:
+  deny  condition      = ${{if match{{$sender_address}}{{^bad}}}}
+        message        = sender refused
+  defer condition      = ${{if match{{$sender_address}}{{^late}}}}
+  accept
+
 check_rcpt:
   deny  !encrypted     = *
          message       = encryption required
   deny  !authenticated = *
          message       = relay not permitted
+  deny  local_parts    = ^bad
+        message        = no such user
+  defer local_parts    = ^late
   accept
 
 begin routers
