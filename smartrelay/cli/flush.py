@@ -201,10 +201,9 @@ class _Run:
             raise self._wrong or ConfigError("no configuration")
         if not self._routes.hops:
             queue.take_in(self._wish.chosen)
-            raise ConfigError(
-                f"no relay is configured, so all mail is kept ({queue.count_waiting()} in the queue); "
-                f"add a [[relay]] to {self._config.file}"
-            )
+            count = queue.count_waiting()
+            kept = f"{count} message is" if count == 1 else f"{count} messages are"
+            raise ConfigError(f"no relay is configured, so {kept} kept; add a [[relay]] to {self._config.file}")
         self._must_exist(queue)
         return self._relay(queue, self._config, self._routes, log)
 

@@ -661,7 +661,7 @@ def test_without_a_relay_mail_is_kept_and_the_pass_says_so(machine: Machine) -> 
     one = machine.enqueue(X, *ME, YOU)
     result = machine.flush(code=78)
     assert machine.ids("cur") == [one]
-    assert "no relay is configured, so 1 messages are kept" in result.said
+    assert "no relay is configured, so 1 message is kept" in result.said
     assert machine.config in result.said
 
 
