@@ -161,7 +161,7 @@ def test_a_refused_password_holds_the_mail_and_is_tried_once(
         ("AUTH PLAIN LOGIN", {"AUTH": b"454 4.7.0 later"}, "dsn=4.7.0"),
         ("AUTH SCRAM-MAGIC", {}, "no usable sign-in"),
         ("X-NOTHING", {}, "no usable sign-in"),
-        ("AUTH PLAIN", {"AUTH": b"334 @@@"}, "makes no sense"),
+        ("AUTH PLAIN", {"AUTH": b"334 @@@"}, "challenge is no base64"),
     ],
     ids=["503", "454", "unknown mechanism", "none offered", "no base64"],
 )

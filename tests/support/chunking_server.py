@@ -200,7 +200,8 @@ class ChunkingServer:
         if reply.startswith(b"2"):
             self._note(connection, point, argument)
         self._say(connection, reply)
-        if reply.startswith(b"421") or point == "QUIT":
+        # Who refuses RSET hangs up, as Exim does: a server that kept the transaction and went on would mix up any stream.
+        if reply.startswith(b"421") or point == "QUIT" or (point == "RSET" and not reply.startswith(b"2")):
             self._flush(connection)
             self._end(connection, Action.CLOSE)
 
