@@ -316,7 +316,7 @@ def test_a_lost_connection_defers_and_says_where(machine: Machine, smtp_server: 
     reset, point = point.startswith("reset"), point.rsplit(maxsplit=1)[-1]
     machine.relay_to(server := smtp_server(replies={point: Action.RESET if reset else Action.CLOSE}))
     one = machine.enqueue(X, *ME, YOU)
-    server.replies["HELO"] = Action.CLOSE
+    server.replies[b"HELO"] = Action.CLOSE
     result = machine.flush()
     assert_deferred(machine, result, one, "connection lost while " + LOST[point], "dsn=4.4.2")
     assert ("delivered twice" in result.errors) is (point == "DOT")
