@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.support.certificates import Certificates, make_certificates
@@ -13,6 +14,12 @@ from tests.support.clock import FakeClock
 from tests.support.exim import EximServer
 from tests.support.sink import SmtpSink
 from tests.support.smtp_server import ScriptedServer
+
+
+# A run that judges a change must not fail for what another seed would have found before it: the search is for people's runs.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture
