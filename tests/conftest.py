@@ -15,7 +15,6 @@ from tests.support.exim import EximServer
 from tests.support.sink import SmtpSink
 from tests.support.smtp_server import ScriptedServer
 
-
 # A run that judges a change must not fail for what another seed would have found before it: the search is for people's runs.
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
