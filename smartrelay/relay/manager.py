@@ -15,6 +15,7 @@ from smartrelay.mail.status import Status, deferred
 from smartrelay.maillog import MailLog
 from smartrelay.relay.attempt import _AttemptManager
 from smartrelay.relay.factory import ESMTPManagedRelayerFactory, SMTPManagedRelayerFactory
+from smartrelay.relay.flag import Flag
 from smartrelay.relay.ledger import Consignment, Ledger
 from smartrelay.relay.report import Report
 from smartrelay.routing.relays import NextHop, Routes
@@ -64,8 +65,8 @@ class SmartHostESMTPRelayingManager:
         self._everything = everything
         self._clock = clock
         self._progress = progress
-        self._stopping = threading.Event()
-        self._hurry = threading.Event()
+        self._stopping = Flag()
+        self._hurry = Flag()
         self._changed = threading.Condition()
         self._attempts: dict[NextHop, _AttemptManager] = {}
         self._factories: dict[NextHop, SMTPManagedRelayerFactory] = {}

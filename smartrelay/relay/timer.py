@@ -1,6 +1,7 @@
 """The periodic call where no systemd or cron makes it: `flush --every`, for containers."""
 
-import threading
+import os
+import select
 from collections.abc import Callable
 
 
@@ -18,18 +19,23 @@ class RelayStateHelper:
         self._check = check
         self._delay = delay
         self._news = news
-        self._stopped = threading.Event()
+        # a pipe, for an Event has a lock that the interrupted code may hold: a signal handler would wait for itself
+        self._stopped, self._stop = os.pipe()
 
     def start(self) -> None:
         """Runs until `stop`."""
-        while not self._stopped.is_set():
+        while not self._is_stopped(0):
             self._check()
             left = self._delay
-            while left > 0 and not self._stopped.wait(min(left, self.LOOK)):
+            while left > 0 and not self._is_stopped(min(left, self.LOOK)):
                 left -= self.LOOK
                 if self._news():
                     break
 
+    def _is_stopped(self, seconds: float) -> bool:
+        """Whether `stop` was called, or is within `seconds`."""
+        return bool(select.select([self._stopped], [], [], seconds)[0])
+
     def stop(self) -> None:
         """Ends `start` after the cycle that is under way."""
-        self._stopped.set()
+        os.write(self._stop, b".")
