@@ -22,7 +22,7 @@ test-others: .venv/ready packages | test-one
 		if [ "$$version" = "$$main" ] || ! tests/tools/find-python "$$version" >/dev/null 2>&1; then continue; fi; \
 		$(MAKE) --no-print-directory ".venv-$$version/ready"; \
 		echo "== the suite on Python $$version"; \
-		".venv-$$version/bin/python" -m pytest $(PYTEST); \
+		".venv-$$version/bin/python" -m pytest $(PYTEST) $$(tests/tools/other-users ".venv-$$version/bin/python"); \
 	done
 
 check: .venv/ready

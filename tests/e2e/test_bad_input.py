@@ -403,6 +403,7 @@ def test_a_file_size_limit_of_the_caller(machine: Machine) -> None:
     assert os.listdir(f"{machine.spool}/tmp") == []
 
 
+@pytest.mark.as_another_user
 @pytest.mark.parametrize("directory", ["tmp", "new", "cur", "state"])
 def test_a_directory_of_the_spool_that_may_not_be_written(open_machine: Machine, smtp_server: Servers, directory: str) -> None:
     """2.4: for one who is not root (root may write anywhere): nothing is sent whose verdict could not be written, 74."""

@@ -17,6 +17,8 @@ from tests.e2e.commands import SENDMAIL, Machine, Running, relay
 from tests.support.process import NOBODY
 from tests.support.smtp_server import ScriptedServer
 
+pytestmark = pytest.mark.as_another_user
+
 STRANGER = 65533
 """A uid that owns nothing, and that no user database knows."""
 
