@@ -14,7 +14,8 @@ from smartrelay.mail.status import DEFERRED, DELIVERED, Status, printable, visib
 INFO, WARNING, ERROR = syslog.LOG_INFO, syslog.LOG_WARNING, syslog.LOG_ERR
 _WORDS = {DELIVERED: "sent", DEFERRED: "deferred"}
 
-Sink = Callable[[int, str], None]
+Sink = Callable[..., None]
+"""Takes a priority and the lines, all that are known at once: one system call is enough for them."""
 
 
 def open_sink(part: str, *, quiet: bool = False) -> Sink:
@@ -26,13 +27,13 @@ def open_sink(part: str, *, quiet: bool = False) -> Sink:
     identity = f"smartrelay/{part}"
     if _under_systemd():
         # the journal puts the identity in front: our units name it in SyslogIdentifier=
-        return lambda priority, text: _write(f"<{priority}>{text}\n")
+        return lambda priority, *lines: _write(f"<{priority}>", lines)
     if os.path.exists("/dev/log"):
         syslog.openlog(identity, syslog.LOG_PID, syslog.LOG_MAIL)
-        return syslog.syslog
+        return _to_syslog
     prefix = f"{identity}[{os.getpid()}]: "
     least = ERROR if quiet else syslog.LOG_DEBUG
-    return lambda priority, text: _write(f"{prefix}{text}\n") if priority <= least else None
+    return lambda priority, *lines: _write(prefix, lines) if priority <= least else None
 
 
 def _under_systemd() -> bool:
@@ -44,9 +45,15 @@ def _under_systemd() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-def _write(line: str) -> None:
+def _to_syslog(priority: int, *lines: str) -> None:
+    for line in lines:
+        syslog.syslog(priority, line)
+
+
+def _write(prefix: str, lines: tuple[str, ...]) -> None:
+    text = "".join([f"{prefix}{line}\n" for line in lines])
     try:
-        os.write(2, line.encode("utf-8", "backslashreplace"))  # a third of what sys.stderr takes
+        os.write(2, text.encode("utf-8", "backslashreplace"))  # a third of what sys.stderr takes
     except OSError:
         pass  # a log that cannot be written never stops mail
 
@@ -57,18 +64,14 @@ class MailLog:
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
 
-    def picked_up(self, queue_id: str, envelope: Envelope) -> None:
-        """A pass saw the message for the first time."""
-        self._sink(INFO, f"{queue_id}: uid={envelope.uid} from=<{printable(envelope.reverse_path)}>")
-        self._sink(INFO, f"{queue_id}: message-id={printable(envelope.message_id)}")
-
-    def queued(self, queue_id: str, envelope: Envelope) -> None:
-        """A pass took the message in."""
-        self._sink(
-            INFO,
-            f"{queue_id}: from=<{printable(envelope.reverse_path)}>, size={envelope.facts.octets}, "
-            f"nrcpt={len(envelope.recipients)} (queue active)",
-        )
+    def taken(self, queue_id: str, envelope: Envelope, *, first: bool) -> None:
+        """A pass has taken the message in hand. first: no pass has before."""
+        sender = printable(envelope.reverse_path)
+        lines = [f"{queue_id}: from=<{sender}>, size={envelope.facts.octets}, nrcpt={len(envelope.recipients)} (queue active)"]
+        if first:
+            message_id = printable(envelope.message_id)
+            lines[:0] = [f"{queue_id}: uid={envelope.uid} from=<{sender}>", f"{queue_id}: message-id={message_id}"]
+        self._sink(INFO, *lines)
 
     def attempted(self, queue_id: str, recipient: str, status: Status, delay: float, delays: tuple[float, ...]) -> None:
         """What came of one recipient in one attempt. delays: before the pass, in it, connecting, transmitting."""
@@ -87,9 +90,10 @@ class MailLog:
         """Recipients failed and nobody is to be told."""
         self._sink(WARNING, f"{queue_id}: no notice was sent: {why}")
 
-    def removed(self, queue_id: str) -> None:
-        """The message has left the queue."""
-        self._sink(INFO, f"{queue_id}: removed")
+    def removed(self, queue_ids: list[str]) -> None:
+        """These messages have left the queue for good."""
+        if queue_ids:
+            self._sink(INFO, *[f"{one}: removed" for one in queue_ids])
 
     def info(self, text: str) -> None:
         """Something worth a line that concerns no single message."""

@@ -44,7 +44,7 @@ class Place:
 
     def manager(self, *relays: Relay | ScriptedServer, **more: object) -> SmartHostESMTPRelayingManager:
         config = self.config(*(relay if isinstance(relay, Relay) else rule(relay) for relay in relays))
-        log = MailLog(lambda priority, text: self.lines.append(text))
+        log = MailLog(lambda priority, *lines: self.lines.extend(lines))
         return self.kind(Queue(self.spool), Routes.of(config), config, log, **more)  # type: ignore[arg-type]
 
     def run(self, *relays: Relay | ScriptedServer, **more: object) -> Report:

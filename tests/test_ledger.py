@@ -30,7 +30,7 @@ class Desk:
         self.queue = Queue(self.spool, clock=clock)
         self.report = Report()
         self.lines: list[str] = []
-        log = MailLog(lambda priority, text: self.lines.append(text))
+        log = MailLog(lambda priority, *lines: self.lines.extend(lines))
         self.ledger = Ledger(self.queue, log, self.report, "host.example.org", RETRY, clock, lambda: 0.5)
 
     def consign(self, one: str, *recipients: int) -> Consignment:

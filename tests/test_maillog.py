@@ -25,7 +25,7 @@ DELIVERY = re.compile(
 
 def lines(act: Callable[[MailLog], None]) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
-    act(MailLog(lambda priority, text: found.append((priority, text))))
+    act(MailLog(lambda priority, *texts: found.extend((priority, text) for text in texts)))
     assert all("\n" not in text and text.isascii() and text.isprintable() for _, text in found)
     return found
 
@@ -62,14 +62,15 @@ def test_a_clock_that_went_back_gives_no_negative_delay() -> None:
 
 
 def test_the_other_lines_of_a_messages_life() -> None:
-    assert [text for _, text in lines(lambda log: log.picked_up(ONE, ENVELOPE))] == [
+    active = f"{ONE}: from=<s@a.example>, size=7, nrcpt=2 (queue active)"
+    assert [text for _, text in lines(lambda log: log.taken(ONE, ENVELOPE, first=True))] == [
         f"{ONE}: uid=1000 from=<s@a.example>",
         f"{ONE}: message-id=<m@x>",
+        active,
     ]
-    assert [text for _, text in lines(lambda log: log.queued(ONE, ENVELOPE))] == [
-        f"{ONE}: from=<s@a.example>, size=7, nrcpt=2 (queue active)"
-    ]
-    assert [text for _, text in lines(lambda log: log.removed(ONE))] == [f"{ONE}: removed"]
+    assert [text for _, text in lines(lambda log: log.taken(ONE, ENVELOPE, first=False))] == [active]
+    assert [text for _, text in lines(lambda log: log.removed([ONE, "B"]))] == [f"{ONE}: removed", "B: removed"]
+    assert not lines(lambda log: log.removed([]))
     assert [text for _, text in lines(lambda log: log.notified(ONE, "N"))] == [f"{ONE}: sender non-delivery notification: N"]
 
 
@@ -80,8 +81,7 @@ def test_what_comes_from_outside_is_one_printable_line() -> None:  # A-027 A-138
 
     def act(log: MailLog) -> None:
         log.attempted(ONE, bad, status, 1.0, (0.0,) * 4)
-        log.picked_up(ONE, envelope)
-        log.queued(ONE, envelope)
+        log.taken(ONE, envelope, first=True)
         log.info(bad)
         log.warning(bad)
         log.error(bad)

@@ -58,6 +58,7 @@ class _Work:
 
     shares: int
     users: int = 0
+    logged: bool = False
     message: MessageInHand | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -110,6 +111,9 @@ class Ledger:
                     self._forget(one, work)
                     raise
                 self._catch_up(work.message, work)
+                if not work.logged:
+                    work.logged = True
+                    self._log.taken(one, work.message.envelope, first=not work.message.journal.exists)
             work.users += 1
             return work.message
 
@@ -171,8 +175,8 @@ class Ledger:
         self._work[one].shares += 1
 
     def settle(self) -> None:
-        """Makes durable which messages have left the queue."""
-        self._queue.settle()
+        """Makes durable which messages have left the queue. Raises OSError."""
+        self._log.removed(self._queue.settle())
 
     def _forget(self, one: str, work: _Work, *, all_shares: bool = False) -> None:
         work.shares -= 1
@@ -184,8 +188,7 @@ class Ledger:
         """The pass is done with the message: it leaves the queue, or waits for its next attempt."""
         history = message.history
         if not history.waiting and not history.owed:
-            self._queue.done(message.queue_id)
-            self._log.removed(message.queue_id)
+            self._log.removed(self._queue.done(message.queue_id))
             self._report.add(messages=1)
             return
         self._queue.set_waiting(message.queue_id, self._next_attempt(message))
@@ -220,8 +223,7 @@ class Ledger:
 
     def _publish(self, message: MessageInHand, number: int, recipients: list[int], one: str) -> None:
         now = self._clock()
-        with message.text() as text:
-            origin = dsn.Origin(message.queue_id, message.envelope, dsn.header_of(iter(lambda: text.read(1 << 16), b"")))
+        origin = dsn.Origin(message.queue_id, message.envelope, dsn.header_of(message.text()))
         unknown = deferred("5.0.0", "no reason is recorded")
         failed = [(index, message.history.last[index] or unknown) for index in recipients if index < message.history.count]
         envelope = Envelope(

@@ -94,7 +94,7 @@ class SmartHostESMTPRelayingManager:
             raise
         if self._stopping.is_set():
             self._wind_up()
-        self._queue.settle()
+        self._ledger.settle()
         self.report.waiting = self._queue.count_waiting()
         return self.report
 
@@ -108,14 +108,14 @@ class SmartHostESMTPRelayingManager:
                 continue
             with self._changed:
                 self._changed.wait(_LOOK)
-            self._queue.settle()
+            self._ledger.settle()
             self._look()
 
     # planning
 
     def _look(self) -> int:
         """Takes in what is new or has become due; returns how many messages were planned."""
-        new = set(self._queue.take_in(self._wanted))
+        self._queue.take_in(self._wanted)
         told = self._everything or self._wanted is not None
         if self._clock() >= self._queue.next_due:
             self._queue.read_directory(everything=told)
@@ -125,14 +125,19 @@ class SmartHostESMTPRelayingManager:
                 continue
             if told:
                 self._seen.add(one)  # whatever is "due" does not count then, so each message has one turn
-            planned += self._plan(one, new=one in new)
+            planned += self._plan(one)
             if planned % _START_AFTER == 0:
                 self._start_workers()  # they need not wait for the end of a long plan
             if self._stopping.is_set():
                 break
         return planned
 
-    def _plan(self, one: str, *, new: bool) -> bool:
+    def _plan(self, one: str) -> bool:
+        if self._wanted is None and self._routes.only is not None:
+            # nothing in its envelope can change its way: whoever takes it in hand reads it, once
+            self._ledger.plan(one, 1)
+            self._attempt(self._routes.only).add(one, None)
+            return True
         try:
             envelope = self._queue.get_envelope(one)
         except (NoSuchMessage, CorruptMessage):
@@ -140,9 +145,6 @@ class SmartHostESMTPRelayingManager:
             return False
         if self._wanted is not None and not self._wanted(envelope, one):
             return False
-        if new and not self._queue.was_seen(one):
-            self._log.picked_up(one, envelope)
-        self._log.queued(one, envelope)
         hops = self._hops(envelope)
         nowhere = hops.pop(None, None)
         self._ledger.plan(one, len(hops) + (nowhere is not None))

@@ -75,13 +75,19 @@ class Rule:
         """Whether this rule is for that envelope sender and recipient (globs, without case)."""
         return _any_glob(self.relay.sender, sender) and _any_glob(self.relay.recipient, recipient)
 
+    @property
+    def matches_all(self) -> bool:
+        """Whether this rule is for whatever sender and recipient."""
+        return "*" in self.relay.sender and "*" in self.relay.recipient
+
 
 class Routes:
-    """The rules of a configuration, ready for use."""
+    """The rules of a configuration, ready for use. only: the next hop of all mail, where the first rule takes any."""
 
     def __init__(self, rules: tuple[Rule, ...], hops: tuple[NextHop, ...]) -> None:
         self._rules = rules
         self.hops = hops
+        self.only = hops[0] if rules and rules[0].matches_all else None
 
     @classmethod
     def of(cls, config: Config, *, secrets: bool = True) -> "Routes":

@@ -8,7 +8,6 @@ there is none.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from smartrelay.mail.envelope import Facts
 
@@ -51,14 +50,11 @@ class Content:
             raise ConnectionAbortedError("the stored text has shrunk")
 
 
-def prepare(open_text: Callable[[], BinaryIO], facts: Facts, *, eight_bit: bool) -> Content:
-    """Makes the text fit for a server that does (or does not) take 8-bit data. Raises NotSendable."""
+def prepare(blocks: Callable[[], Iterable[bytes]], facts: Facts, *, eight_bit: bool) -> Content:
+    """Makes a text, which `blocks` gives as often as it is called, fit for a server that does (or does not) take 8-bit data.
 
-    def blocks() -> Iterator[bytes]:
-        with open_text() as file:
-            while block := file.read(BLOCK):
-                yield block
-
+    Raises NotSendable, and what `blocks` raises.
+    """
     if not facts.eight_bit and not facts.nul and facts.longest <= LONGEST_LINE:
         return Content(facts.octets, False, blocks)
     from smartrelay.smtp import recode

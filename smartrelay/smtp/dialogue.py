@@ -8,8 +8,9 @@ half a line before the end of the connection is no reply.
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
 
 from smartrelay.mail.status import printable
 
@@ -19,6 +20,8 @@ LONGEST_LINE = 1000
 _LONGEST_REPLY = 1 << 16
 _MOST_LINES = 1000
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_COMMON = 100
+"""Octets of a reply that may be one of the few that a server says all the time: those are understood once."""
 _ENHANCED = re.compile(r"([245])\.(\d{1,3})\.(\d{1,3})(?=\s|$)")
 
 
@@ -60,8 +63,7 @@ class Trouble(StrEnum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One whole reply. lines: its text lines as printable ASCII."""
 
     code: int
@@ -87,8 +89,7 @@ class Reply:
         return f"{self.kind}.0.0"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the peer or the network said to one step: a reply, or the trouble that came instead of one."""
 
     phase: Phase
@@ -115,7 +116,7 @@ class ReplyParser:
     """Takes octets as they come, gives whole replies."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = b""
         self._code = 0
         self._lines: list[str] = []
         self._octets = 0
@@ -123,37 +124,48 @@ class ReplyParser:
     @property
     def empty(self) -> bool:
         """Whether nothing is left over: no octet, no begun reply."""
-        return not self._buffer and not self._lines
+        return not self._rest and not self._lines
 
     def feed(self, data: bytes) -> Iterator[Reply]:
         """The replies that `data` completes. Raises BadReply; the parser is of no use after that."""
-        self._buffer += data
-        while (end := self._buffer.find(b"\n")) >= 0:
-            line = bytes(self._buffer[:end]).removesuffix(b"\r")
-            del self._buffer[: end + 1]
-            reply = self._line(line)
-            if reply is not None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            whole, reply = _common(line) if len(line) <= _COMMON else _understood(line)
+            if self._lines or not whole:
+                whole, reply = self._joined(line, whole, reply)
+            if whole:
                 yield reply
-        if len(self._buffer) + self._octets > _LONGEST_REPLY:
+        if len(self._rest) + self._octets > _LONGEST_REPLY:
             raise BadReply(f"a reply of more than {_LONGEST_REPLY} octets")
 
-    def _line(self, line: bytes) -> Reply | None:
-        found = _LINE.fullmatch(line)
-        if found is None:
-            raise BadReply(f"no SMTP reply: {printable(line.decode('ascii', 'replace'), 80)}")
-        code = int(found[1])
-        if self._lines and code != self._code:
-            raise BadReply(f"a reply with two codes, {self._code} and {code}")
-        self._code = code
-        self._lines.append(printable((found[3] or b"").decode("utf-8", "replace"), LONGEST_LINE))
+    def _joined(self, line: bytes, whole: bool, reply: Reply) -> tuple[bool, Reply]:
+        """One more line of a reply that has several."""
+        if self._lines and reply.code != self._code:
+            raise BadReply(f"a reply with two codes, {self._code} and {reply.code}")
+        self._code = reply.code
+        self._lines += reply.lines
         self._octets += len(line)
         if len(self._lines) > _MOST_LINES or self._octets > _LONGEST_REPLY:
             raise BadReply(f"a reply of more than {_LONGEST_REPLY} octets or {_MOST_LINES} lines")
-        if found[2] == b"-":
-            return None
-        reply = Reply(code, tuple(self._lines))
-        self._lines, self._octets = [], 0
-        return reply
+        if whole:
+            reply = Reply(reply.code, tuple(self._lines))
+            self._lines, self._octets = [], 0
+        return whole, reply
+
+
+def _understood(line: bytes) -> tuple[bool, Reply]:
+    """Whether a line (up to its line feed) ends a reply, and what it alone would be as one. Raises BadReply."""
+    if len(line) > _LONGEST_REPLY:
+        raise BadReply(f"a reply of more than {_LONGEST_REPLY} octets")
+    line = line.removesuffix(b"\r")
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise BadReply(f"no SMTP reply: {printable(line.decode('ascii', 'replace'), 80)}")
+    text = printable((found[3] or b"").decode("utf-8", "replace"), LONGEST_LINE)
+    return found[2] != b"-", Reply(int(found[1]), (text,))
+
+
+_common = lru_cache(maxsize=256)(_understood)
 
 
 def extensions(reply: Reply) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from smartrelay.smtp.dialogue import Answer, Phase, State, Trouble
 from smartrelay.smtp.transaction import Flight, unreadable
-from smartrelay.smtp.wire import SessionBroken
+from smartrelay.smtp.wire import WOULD_BLOCK, SessionBroken
 
 if TYPE_CHECKING:
     from smartrelay.smtp.session import Session
@@ -93,7 +93,7 @@ class Stream:
         wire = self.session.client.wire
         try:
             connected = wire.connected()
-            self._wait(connected)
+            self._wait()
             for answer in wire.arrived():
                 self._since = time.monotonic()
                 self._take(answer)
@@ -109,22 +109,16 @@ class Stream:
     def _writing(self) -> bool:
         return bool(self._unwritten) and not self._closing and not self._deaf
 
-    def _wait(self, connected: socket.socket) -> None:
+    def _wait(self) -> None:
         writing = self._writing
         wire = self.session.client.wire
         wire.phase = Phase.CHUNK
-        if isinstance(connected, ssl.SSLSocket) and connected.pending():
-            return
-        poll = select.poll()
-        poll.register(connected, select.POLLIN | (select.POLLOUT if writing else 0))
         # the limit is for a whole answer, or for octets that are taken: a server that drips holds nobody for ever
         left = self._since + (wire.timeouts.data_block if writing else wire.timeouts.data_end) - time.monotonic()
-        if left <= 0 or not poll.poll(left * 1000):
-            raise TimeoutError
+        wire.wait(select.POLLIN | (select.POLLOUT if writing else 0), left)
 
     def _write(self, connected: socket.socket) -> None:
         """Writes as much as the connection takes now."""
-        connected.settimeout(0)
         while self._unwritten:
             if not self._rest:
                 flying = self._unwritten[0]
@@ -142,7 +136,7 @@ class Stream:
                 self._rest = memoryview(piece)
             try:
                 sent = connected.send(self._rest)
-            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
+            except WOULD_BLOCK:
                 return
             except (ConnectionError, ssl.SSLError):
                 # what the server said before it hung up is still to be read: we meet the end there

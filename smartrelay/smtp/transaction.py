@@ -6,7 +6,6 @@ server can take: a domain that is not ASCII as A-labels, where that is enough (R
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import BinaryIO
 
 from smartrelay.mail.envelope import Facts
 from smartrelay.smtp import content
@@ -23,7 +22,7 @@ class Transaction:
 
     reverse_path: str
     recipients: list[tuple[str, str, str]]
-    open_text: Callable[[], BinaryIO]
+    text: Callable[[], Iterable[bytes]]
     facts: Facts
     ret: str = ""
     envid: str = ""
@@ -93,7 +92,7 @@ def _too_many(reply: Reply) -> bool:
 def prepare(wanted: Transaction, indices: Iterable[int], offered: dict[str, str]) -> Flight:
     """Makes a transaction ready for a server with these extensions. Raises content.NotSendable."""
     utf8 = "SMTPUTF8" in offered
-    text = content.prepare(wanted.open_text, wanted.facts, eight_bit="8BITMIME" in offered)
+    text = content.prepare(wanted.text, wanted.facts, eight_bit="8BITMIME" in offered)
     sender, international = _path(wanted.reverse_path, utf8)
     refused: dict[int, Answer] = {}
     paths = []

@@ -3,15 +3,20 @@
 Inside `smtp/` a session that is over raises `SessionBroken`; nothing of it leaves this package but as an `Answer`.
 """
 
+import select
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from smartrelay.config import Timeouts
 from smartrelay.smtp.dialogue import Answer, BadReply, Dialogue, Phase, Reply, ReplyParser, Trouble
 
 _READ = 1 << 16
+
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""What a socket raises that cannot do its work at once."""
 
 Line = tuple[Phase, bytes]
 
@@ -35,8 +40,10 @@ class Wire:
         self.tcp = connected.family != socket.AF_UNIX
         self._clock = clock
         self._parser = ReplyParser()
-        self._ready: list[Reply] = []
+        self._ready: deque[Reply] = deque()
         self._spoiled = ""
+        # a time limit on the socket would cost two system calls more for each of its calls, and be for each call alone
+        connected.setblocking(False)
         if self.tcp:
             # a message goes out in one write; the last piece must not wait for an ACK (44 ms for nothing)
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -47,11 +54,23 @@ class Wire:
         """Sends all of `data`. Raises SessionBroken."""
         self.phase = phase
         try:
-            connected = self.connected()
-            connected.settimeout(seconds)
-            connected.sendall(data)
+            sent = self._send(data)
+            if sent < len(data):
+                self._send_rest(memoryview(data)[sent:], self._clock() + seconds)
         except OSError as error:
             raise self.broken(error) from error
+
+    def _send_rest(self, rest: memoryview, end: float) -> None:
+        while rest:
+            self.wait(select.POLLOUT, end - self._clock())
+            rest = rest[self._send(rest) :]
+
+    def _send(self, data: bytes | memoryview) -> int:
+        """How many octets the connection takes now."""
+        try:
+            return self.connected().send(data)
+        except WOULD_BLOCK:
+            return 0
 
     def send(self, lines: Iterable[Line], *, behind: bytes = b"", seconds: float = 0.0) -> None:
         """Sends commands, `behind` before them in the same write; their answers are awaited by `answer`."""
@@ -77,18 +96,33 @@ class Wire:
         """The answer to the oldest command that has none, within `seconds` for the whole of it: a server that drips octets
         holds nobody for ever. Raises SessionBroken."""
         self.phase = self.dialogue.next_phase or self.phase
-        end = self._clock() + seconds
+        if not self._ready:
+            self._fetch(self._clock() + seconds)
+        return self._matched(self._ready.popleft())
+
+    def _fetch(self, end: float) -> None:
+        """Waits until a whole reply is there."""
         try:
             while not self._ready:
                 if self._spoiled:
                     raise SessionBroken(Answer(self.phase, trouble=Trouble.PROTOCOL, text=self._spoiled))
-                left = end - self._clock()
-                if left <= 0:
-                    raise TimeoutError
-                self._receive(left)
+                self.wait(select.POLLIN, end - self._clock())
+                self._receive()
         except OSError as error:
             raise self.broken(error) from error
-        return self._matched(self._ready.pop(0))
+
+    def wait(self, event: int, seconds: float) -> None:
+        """Waits until the connection can be read or written (select.POLLIN, select.POLLOUT, or both).
+
+        Raises TimeoutError, and ConnectionResetError when it is closed.
+        """
+        connected = self.connected()
+        if event & select.POLLIN and isinstance(connected, ssl.SSLSocket) and connected.pending():
+            return
+        poll = select.poll()
+        poll.register(connected, event)
+        if seconds <= 0 or not poll.poll(seconds * 1000):
+            raise TimeoutError
 
     def arrived(self) -> Iterable[Answer]:
         """The answers that are here by now, one after the other; waits for nothing. Raises SessionBroken."""
@@ -98,7 +132,7 @@ class Wire:
         except SessionBroken as broken:
             lost = broken
         while self._ready:
-            yield self._matched(self._ready.pop(0))
+            yield self._matched(self._ready.popleft())
         if self._spoiled:
             raise SessionBroken(Answer(self.phase, trouble=Trouble.PROTOCOL, text=self._spoiled))
         if lost is not None:
@@ -117,22 +151,20 @@ class Wire:
     def _look(self) -> None:
         """Takes what has come by now, and waits for nothing."""
         try:
-            self._receive(0)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            return
+            self._receive()
         except OSError as error:
             raise self.broken(error) from error
 
-    def _receive(self, seconds: float) -> None:
-        connected = self.connected()
-        connected.settimeout(seconds)
-        data = connected.recv(_READ)
+    def _receive(self) -> None:
+        try:
+            data = self.connected().recv(_READ)
+        except WOULD_BLOCK:
+            return
         if not data:
             raise ConnectionResetError("closed by the server")
         try:
             # a whole reply counts, whatever nonsense comes behind it
-            for reply in self._parser.feed(data):
-                self._ready.append(reply)
+            self._ready.extend(self._parser.feed(data))
         except BadReply as error:
             self._spoiled = str(error)
 
@@ -162,6 +194,7 @@ class Wire:
         plain.settimeout(self.timeouts.command)
         try:
             self.sock = context.wrap_socket(plain, server_hostname=name)
+            self.sock.setblocking(False)
         except ssl.SSLCertVerificationError as error:
             self.close()
             return Answer(Phase.TLS, trouble=Trouble.CERTIFICATE, text=f"certificate refused: {error.verify_message}")

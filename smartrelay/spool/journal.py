@@ -20,6 +20,7 @@ class Journal:
     """The journal of one message; read once, then kept along."""
 
     def __init__(self, spool: str, queue_id: str) -> None:
+        self.queue_id = queue_id
         self._directory = f"{spool}/state"
         self.path = f"{self._directory}/{queue_id}"
         self.events: list[Event] = []

@@ -4,10 +4,11 @@ The lock is flock(2) on the message's file itself: it ends with the process what
 the same one.
 """
 
+import errno
 import fcntl
 import os
 import stat
-from io import BufferedReader
+from collections.abc import Iterator
 
 from smartrelay.mail.envelope import Envelope
 from smartrelay.mail.stored import LONGEST_LINE, BadEnvelope, read
@@ -15,7 +16,10 @@ from smartrelay.spool.history import History
 from smartrelay.spool.journal import Event, Journal
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
-_FIRST_READ = 4096
+_FIRST_READ = 1 << 14
+"""Octets that are read with the envelope: most messages are shorter, and one read is all that they take."""
+
+_BLOCK = 1 << 16
 
 
 class MessageInHand:
@@ -30,26 +34,30 @@ class MessageInHand:
     def __init__(self, spool: str, path: str, queue_id: str, known: Envelope | None = None) -> None:
         self.queue_id = queue_id
         self.path = path
-        self._descriptor = lock(path)
+        self._descriptor, size = _locked(path)
         try:
-            self.envelope = self._checked(known or _read_envelope(self._descriptor, path))
+            self.envelope, self._begin = (known, b"") if known else _read_envelope(self._descriptor, path)
+            if size != self.envelope.text_at + self.envelope.facts.stored:
+                # a text that is not whole must never be sent
+                raise CorruptMessage(f"{path}: its text is not what its envelope says")
             self.journal = Journal(spool, queue_id)
         except BaseException:
             self.close()
             raise
         self.history = History(len(self.envelope.recipients)).replay(self.journal.events)
 
-    def _checked(self, envelope: Envelope) -> Envelope:
-        """A text that is not whole must never be sent."""
-        if os.fstat(self._descriptor).st_size != envelope.text_at + envelope.facts.stored:
-            raise CorruptMessage(f"{self.path}: its text is not what its envelope says")
-        return envelope
-
-    def text(self) -> BufferedReader:
-        """The message's text from its first octet; each call gives an independent reader."""
-        file = open(self.path, "rb")  # noqa: SIM115 - the caller closes it; the name is ours while we hold the lock
-        file.seek(self.envelope.text_at)
-        return file
+    def text(self) -> Iterator[bytes]:
+        """The message's text in blocks, from its first octet at each call. Raises OSError while it is read."""
+        if self._begin:
+            yield self._begin
+        at = self.envelope.text_at + len(self._begin)
+        end = self.envelope.text_at + self.envelope.facts.stored
+        while at < end:
+            block = os.pread(self._descriptor, min(_BLOCK, end - at), at)
+            if not block:
+                raise OSError(errno.EIO, "its end is gone", self.path)  # a part must never be sent for the whole
+            yield block
+            at += len(block)
 
     def record(self, *events: Event, sync: bool) -> None:
         """Adds to the journal and to the history at once. Raises OSError."""
@@ -65,6 +73,11 @@ class MessageInHand:
 
 def lock(path: str) -> int:
     """An open descriptor on `path` with its lock held, once it is certain that the path still means that file."""
+    return _locked(path)[0]
+
+
+def _locked(path: str) -> tuple[int, int]:
+    """The descriptor as `lock` gives it, and the file's size."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -77,14 +90,14 @@ def lock(path: str) -> int:
         except BlockingIOError:
             raise MessageBusy(f"{path.rpartition('/')[2][:17]} is being delivered now; try again, or use --wait") from None
         held, named = os.fstat(descriptor), _status(path)
-        if named is None or (named.st_dev, named.st_ino) != (held.st_dev, held.st_ino):
+        if named is None or not os.path.samestat(held, named):
             raise NoSuchMessage(f"{path} is gone")
         if not stat.S_ISREG(held.st_mode):
             raise CorruptMessage(f"{path} is not a file")
     except BaseException:
         os.close(descriptor)
         raise
-    return descriptor
+    return descriptor, held.st_size
 
 
 def _status(path: str) -> os.stat_result | None:
@@ -103,21 +116,22 @@ def peek(path: str) -> Envelope:
     except OSError as error:
         raise CorruptMessage(f"{path}: {error.strerror}") from error
     try:
-        return _read_envelope(descriptor, path)
+        return _read_envelope(descriptor, path)[0]
     finally:
         os.close(descriptor)
 
 
-def _read_envelope(descriptor: int, path: str) -> Envelope:
+def _read_envelope(descriptor: int, path: str) -> tuple[Envelope, bytes]:
+    """The envelope, and what was read of the text behind it."""
     try:
         text = os.read(descriptor, _FIRST_READ)
         while b"\n" not in text and len(text) < LONGEST_LINE and (more := os.read(descriptor, 1 << 16)):
             text += more
-        line, end, _ = text.partition(b"\n")
+        line, end, begin = text.partition(b"\n")
         envelope = read(line)
     except (BadEnvelope, OSError) as error:
         raise CorruptMessage(f"{path}: {error}") from error
     if not end:
         raise CorruptMessage(f"{path}: it ends within its envelope")
     envelope.text_at = len(line) + 1
-    return envelope
+    return envelope, begin

@@ -193,8 +193,11 @@ class Queue:
         with self._lock:
             self._waiting[one] = due
 
-    def done(self, one: str) -> None:
-        """Ends a message whose every recipient is final and to whom nothing is owed: the unlink is the verdict."""
+    def done(self, one: str) -> list[str]:
+        """Ends a message whose every recipient is final and to whom nothing is owed: the unlink is the verdict.
+
+        Returns the ids that this has settled: a batch of them, now and then.
+        """
         message = self._relayed[one]
         try:
             os.unlink(message.path)
@@ -207,19 +210,18 @@ class Queue:
                 self._finished_since = self._clock()
             self._finished.append(message.journal)
             full = len(self._finished) >= _BATCH or not 0 <= self._clock() - self._finished_since < _BATCH_SECONDS
-        if full:
-            self.settle()
+        return self.settle() if full else []
 
-    def settle(self) -> None:
-        """Makes the unlinks so far durable, then lets their journals go. Called at each connection's end."""
+    def settle(self) -> list[str]:
+        """Makes the unlinks so far durable, then lets their journals go; returns the ids. Called at each connection's end."""
         with self._lock:
             finished, self._finished = self._finished, []
-        if not finished:
-            return
-        sync_directory(f"{self.spool}/{names.CUR}")
+        if finished:
+            sync_directory(f"{self.spool}/{names.CUR}")
         for journal in finished:
             if journal.exists:
                 journal.remove()
+        return [journal.queue_id for journal in finished]
 
     def get_envelope(self, one: str) -> Envelope:
         """The envelope of a message, without taking it in hand."""
@@ -248,10 +250,6 @@ class Queue:
             except FileNotFoundError:
                 pass
         return Draft(self.spool, one or queue_id.new(int(self._clock() * 1e6), self._entropy(6)), envelope)
-
-    def was_seen(self, one: str) -> bool:
-        """Whether any pass or operator has dealt with the message before."""
-        return os.path.lexists(f"{self.spool}/state/{one}")
 
     def count_waiting(self) -> int:
         """How many messages the queue holds, but for held ones."""

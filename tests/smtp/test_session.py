@@ -4,7 +4,7 @@ import re
 import socket
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
@@ -369,24 +369,13 @@ def test_half_a_reply_to_the_dot_is_no_success(smtp_server: Start, pipelining: b
 def test_a_text_that_cannot_be_read_to_its_end_is_never_ended(smtp_server: Start) -> None:  # A-060 G-021
     """No dot behind half a message: the connection is dropped, and the message waits."""
 
-    class Failing:
-        def __init__(self) -> None:
-            self.reads = 0
-
-        def read(self, size: int) -> bytes:
-            self.reads += 1
-            if self.reads == 3:
-                raise OSError(5, "Input/output error")
-            return b"x" * 70 + b"\n"
-
-        def __enter__(self) -> "Failing":
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
+    def failing() -> Iterator[bytes]:
+        yield b"x" * 70 + b"\n"
+        yield b"x" * 70 + b"\n"
+        raise OSError(5, "Input/output error")
 
     good, bad, after = numbered(3)
-    broken = Transaction(bad.reverse_path, bad.recipients, Failing, bad.facts, cargo=1)  # type: ignore[arg-type]
+    broken = Transaction(bad.reverse_path, bad.recipients, failing, bad.facts, cargo=1)
     for window, keywords in ((1, ["PIPELINING"]), (1, []), (8, ["PIPELINING", "CHUNKING"])):
         server = smtp_server(keywords=keywords)
         found = relay_all(lambda server=server, window=window: opened(server, window=window), [good, broken, after])  # type: ignore[misc]
@@ -580,7 +569,7 @@ def test_a_refused_envelope_behind_a_rider_lends_nothing_to_another_message(
         wanted = messages[number]
         sender = f"bad{number}@a.example" if refusal.startswith("sender") else wanted.reverse_path
         path = wanted.recipients[0][0] if refusal.startswith("sender") else f"bad{number}@b.example"
-        messages[number] = Transaction(sender, [(path, "", "")], wanted.open_text, wanted.facts, cargo=number)
+        messages[number] = Transaction(sender, [(path, "", "")], wanted.text, wanted.facts, cargo=number)
     answers = relay(opened(server), *messages)
     code = int(next(iter(REFUSALS[refusal].values()))[:3])
     phase = Phase.MAIL if refusal.startswith("sender") else Phase.RCPT
