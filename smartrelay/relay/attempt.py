@@ -172,12 +172,15 @@ class _AttemptManager:
             return None
         return consignment
 
-    def put_back(self, consignment: Consignment) -> None:
-        """A session died before it took this message: it goes over the next one, and no attempt is counted."""
+    def put_back(self, consignment: Consignment, *, retried: bool) -> None:
+        """A session died before it took this message: it goes over the next one, and no attempt is counted. retried: such a
+        second chance was its last."""
         recipients = tuple(index for index in consignment.recipients if index not in consignment.statuses)
         self._ledger.give_back(consignment.queue_id, finished=False)
         with self._lock:
-            self._pending.appendleft(_Item(consignment.queue_id, recipients, retried=True))
+            # to begin a session is the best chance that there is: those come first whose last it is
+            lasts = 0 if retried else next((n for n, item in enumerate(self._pending) if not item.retried), len(self._pending))
+            self._pending.insert(lasts, _Item(consignment.queue_id, recipients, retried=retried))
 
     # what came of it
 

@@ -101,8 +101,9 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         """What the session says of some of a message's recipients, by their place in the transaction."""
         consignment = cast(Consignment, wanted.cargo)
         answered = {consignment.recipients[place]: answer for place, answer in answers.items()}
-        if self._was_not_tried(consignment, answered):
-            self.manager.put_back(consignment)
+        untouched = all(answer.trouble is Trouble.UNTOUCHED for answer in answers.values())
+        if untouched or self._was_not_tried(consignment, answered):
+            self.manager.put_back(consignment, retried=consignment.retried or not untouched)
             self._in_hand.remove(consignment)
             return
         judgements = {index: judge(self._known(answer), self.session.peer) for index, answer in answered.items()}
@@ -113,13 +114,10 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
             self._in_hand.remove(consignment)
 
     def _was_not_tried(self, consignment: Consignment, answers: dict[int, Answer]) -> bool:
-        """Whether the session ended before this message began, so that no attempt was made: because the server had hung up
-        on a session that was in use, or behind another message."""
-        if consignment.statuses and not all(answer.trouble is Trouble.UNTOUCHED for answer in answers.values()):
+        """Whether the server had hung up on a session that was in use before this message began: no attempt was made."""
+        if consignment.statuses or consignment.retried:
             return False
-        if all(answer.trouble is Trouble.UNTOUCHED for answer in answers.values()):
-            return True
-        if consignment.retried or not self.session.over or not self.session.completed or self._stopping.is_set():
+        if not self.session.over or not self.session.completed or self._stopping.is_set():
             return False
         return all(answer.phase in _EARLY and _hung_up(answer) for answer in answers.values())
 

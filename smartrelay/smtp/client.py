@@ -115,9 +115,20 @@ class SMTPClient(smtplib.SMTP):
         offered = self.extensions.get("AUTH", "")
         return sign_in(self.wire, offered, user, secret, mechanism=mechanism, certificate=certificate)
 
-    def send_content(self, blocks: Iterable[bytes], riders: list[Line], answers: list[Answer], *, replies: int = 1) -> None:
+    def send_content(
+        self,
+        blocks: Iterable[bytes],
+        riders: list[Line],
+        answers: list[Answer],
+        *,
+        replies: int = 1,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
         """The message after a 354, each block within its own time limit; the riders go out with the final dot. Adds the
-        answers to the message: one, or with LMTP one for each recipient; what has come stands if the session breaks then."""
+        answers to the message: one, or with LMTP one for each recipient; what has come stands if the session breaks then.
+
+        meanwhile: called once all is sent, while the server is at work.
+        """
         wire = self.wire
         waiting = b""
         for block in _read(blocks):
@@ -129,8 +140,9 @@ class SMTPClient(smtplib.SMTP):
         wire.must_be_quiet(Phase.BODY)
         # the last block has the final dot in it: from here on the server may have the message
         wire.dialogue.sent([Phase.END] * replies)
-        wire.transmit(waiting + b"".join(line for _, line in riders), Phase.END, self.timeouts.data_block)
-        wire.dialogue.sent(phase for phase, _ in riders)
+        wire.transmit(waiting + b"".join([line for _, line in riders]), Phase.END, self.timeouts.data_block)
+        wire.dialogue.sent([phase for phase, _ in riders])
+        meanwhile()
         for _ in range(replies):
             answers.append(wire.answer(self.timeouts.data_end))
 

@@ -43,6 +43,7 @@ class Session:
         self.on_close: Callable[[Session], None] = lambda session: None
         self._window = window
         self._again: deque[tuple[Transaction, list[int]]] = deque()
+        self._ahead: Flight | None = None
         self._pull: Pull = lambda: None
         self._tell: Tell = lambda wanted, answers: None
         self.halted: Halted = lambda: False
@@ -69,12 +70,23 @@ class Session:
             else:
                 self._one_by_one()
         finally:
+            if self._ahead is not None:
+                self.report(self._ahead, UNTOUCHED)
             while self._again:
                 wanted, indices = self._again.popleft()
                 tell(wanted, dict.fromkeys(indices, UNTOUCHED))
 
     def next_flight(self) -> Flight | None:
         """The next transaction, ready to be sent: what the last ones left over, then what is pulled."""
+        flight, self._ahead = self._ahead, None
+        return flight or self._prepared()
+
+    def _prepare_ahead(self) -> None:
+        """Makes the transaction after the next one ready while the server is at work on this one."""
+        if self._ahead is None:
+            self._ahead = self._prepared()
+
+    def _prepared(self) -> Flight | None:
         while not self.over and self._mails > 0:
             if self._again:
                 wanted, indices = self._again.popleft()
@@ -114,7 +126,7 @@ class Session:
         """A transaction has ended with `answer` for all who were not refused before."""
         found = flight.end(answer)
         if flight.held_over:
-            # the next transaction is for them, in this session and at once
+            # another transaction of this session is for them, before any other message is begun that is not ready yet
             self._again.appendleft((flight.wanted, list(flight.held_over)))
         if answer.reply is not None and answer.reply.code == 421:
             self.over = True  # the server is about to close (RFC 5321 section 3.8)
@@ -145,7 +157,8 @@ class Session:
                 following, riders = self._rider()
                 replies = len(flight.accepted) if self.client.lmtp else 1
                 try:
-                    self.client.send_content(flight.content.wire(), riders, ends, replies=replies)
+                    blocks = flight.content.wire()
+                    self.client.send_content(blocks, riders, ends, replies=replies, meanwhile=self._prepare_ahead)
                 finally:
                     self.completed += bool(ends)
                 answer = ends[-1]

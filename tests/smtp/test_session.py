@@ -1,6 +1,7 @@
 """A session: one answer for each recipient whatever the server does, and nothing on the wire that makes no sense."""
 
 import re
+import select
 import socket
 import threading
 from collections import Counter, deque
@@ -295,16 +296,14 @@ def test_a_421_between_two_messages_is_read_before_anything_is_said(smtp_server:
     waiting = deque([message([R1]), message([R2])])
     told = Told()
 
-    def pull() -> Transaction | None:
-        if len(waiting) == 1:
+    def tell(wanted: Transaction, answers: dict[int, Answer]) -> None:
+        told(wanted, answers)
+        if wanted is first:
             gate.open()
-            sock = session.client.wire.connected()
-            sock.settimeout(20)
-            assert sock.recv(1, socket.MSG_PEEK)
-        return waiting.popleft() if waiting else None
+            assert select.select([session.client.wire.connected()], [], [], 20)[0]
 
     first, second = waiting
-    session.relay(pull, told)
+    session.relay(lambda: waiting.popleft() if waiting else None, tell)
     session.close()
     assert codes(told.of(first)) == SENT
     assert codes(told.of(second)) == [(Phase.MAIL, 421)]
@@ -615,7 +614,7 @@ def test_a_rider_that_is_too_long_for_one_write_does_not_ride(smtp_server: Start
 
 
 @BOTH
-def test_what_the_server_has_no_room_for_goes_in_a_second_transaction_at_once(smtp_server: Start, pipelining: bool) -> None:
+def test_what_the_server_has_no_room_for_goes_in_further_transactions(smtp_server: Start, pipelining: bool) -> None:
     # A-054 A-055
     def on(point: str, argument: bytes, session: Seen) -> bytes | None:
         full = session.transaction is not None and len(session.transaction.recipients) >= 40
@@ -625,7 +624,7 @@ def test_what_the_server_has_no_room_for_goes_in_a_second_transaction_at_once(sm
     many = [f"r{number}@b.example" for number in range(95)]
     first, second = relay(opened(server), message(many), message([R1]))
     assert codes(first) == SENT * 95 and codes(second) == SENT
-    assert [len(each.recipients) for each in server.accepted] == [40, 40, 15, 1] or pipelining
+    assert sorted(len(each.recipients) for each in server.accepted) == [1, 15, 40, 40] or pipelining
     found = [path for each in server.accepted for path in each.recipients]
     assert sorted(found) == sorted(f"<{path}>".encode() for path in [*many, R1])
     assert len({each.content for each in server.accepted}) == 1
