@@ -110,7 +110,8 @@ class MailLog:
 
 def _short(seconds: float) -> str:
     """Seconds as Postfix's delays: two digits where they matter."""
-    seconds = max(0.0, seconds)
+    if seconds < 0.005:
+        return "0"
     if seconds >= 10:
         return f"{seconds:.0f}"
     return f"{seconds:.{1 if seconds >= 1 else 2}f}".rstrip("0").rstrip(".")

@@ -8,6 +8,7 @@ import os
 import time
 
 from smartrelay import config as configuration
+from smartrelay import duration
 from smartrelay.errors import SmartRelayError
 from smartrelay.spool import names
 from smartrelay.spool.access import FORMAT
@@ -22,6 +23,7 @@ def is_idle(arguments: list[str]) -> bool:
     if options is None:
         return False
     try:
+        duration.parse(options.get("--wait", "0s"))  # wrong words are wrong on an idle day too
         config = configuration.load(options.get("--config", ""), options.get("--spool", ""))
         return waiting(config.spool, config.horizon) is not None
     except (SmartRelayError, OSError, ValueError):

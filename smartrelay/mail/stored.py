@@ -1,6 +1,6 @@
 """Reading envelopes back from the spool, checked once, here, so that everything after may trust them."""
 
-import json
+from json import JSONDecoder
 
 from smartrelay.errors import AddressError
 from smartrelay.mail.address import canonical
@@ -9,6 +9,9 @@ from smartrelay.mail.status import printable
 
 LONGEST_LINE = 64 << 20
 """No envelope is longer than this many octets: 10,000 recipients of 1,000 characters fit five times."""
+
+
+_decode = JSONDecoder().decode
 
 
 class BadEnvelope(ValueError):
@@ -23,10 +26,10 @@ def read(line: bytes) -> Envelope:
     if not line.startswith(FIELD):
         raise BadEnvelope("its first line is no Smartrelay-Envelope")
     try:
-        data = json.loads(line[len(FIELD) :])
+        data = _decode(line[len(FIELD) :].decode("ascii"))
         if data["v"] != VERSION:
             raise BadEnvelope(f"its envelope has version {data['v']!r}, this program reads {VERSION}")
-        facts = Facts(*(_count(data[name]) for name in ("stored", "octets", "longest", "eight_bit", "nul", "bare_cr")))
+        facts = Facts(*[_count(data[name]) for name in ("stored", "octets", "longest", "eight_bit", "nul", "bare_cr")])
         origin, number = data.get("notice_of", ("", 0))
         envelope = Envelope(
             reverse_path=_checked(data["sender"]) if data["sender"] else "",

@@ -186,10 +186,9 @@ class _AttemptManager:
 
     def notify_success(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
         """These recipients have their mail."""
-        if statuses:
-            with self._lock:
-                self._fruitless = 0
-                self._window = min(self._most, self._window * 2)
+        with self._lock:
+            self._fruitless = 0
+            self._window = min(self._most, self._window * 2)
         self._note(consignment, statuses)
 
     def notify_failure(self, consignment: Consignment, statuses: dict[int, Status]) -> None:

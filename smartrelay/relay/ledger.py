@@ -139,15 +139,14 @@ class Ledger:
         with self._work[message.queue_id].lock:
             before = set(message.history.waiting)
             failed = self._to_be_told(message, consignment.fresh)
-            number = len(message.history.notices) + 1
-            event = attempt(now, consignment.hop, consignment.fresh, number, failed)
             ended = {index for index, status in consignment.fresh.items() if status.final}
-            others = bool(before - ended)
-            # the unlink alone is the verdict when nothing waits and nobody has to be told
-            if others or failed:
-                message.record(event, sync=bool(ended))
+            if failed or before - ended:
+                number = len(message.history.notices) + 1
+                message.record(attempt(now, consignment.hop, consignment.fresh, number, failed), sync=bool(ended))
             else:
-                message.history.replay([event])
+                # the unlink alone is the verdict when nothing waits and nobody has to be told
+                for index, status in consignment.fresh.items():
+                    message.history.record(index, status)
             if failed:
                 self._finish_notices(message)
         self._count(consignment, now)
@@ -203,11 +202,13 @@ class Ledger:
         """The failed recipients of which the sender is told."""
         recipients = message.envelope.recipients
         failed = [index for index, status in sorted(statuses.items()) if status.action == FAILED]
-        if failed and not message.envelope.reverse_path:
+        if not failed:
+            return []
+        if not message.envelope.reverse_path:
             self._log.dropped(message.queue_id, "it is a notice itself (double bounce)")
             return []
         wanted = [index for index in failed if dsn.wants_failure(recipients[index].notify)]
-        if failed and not wanted:
+        if not wanted:
             self._log.dropped(message.queue_id, "the sender asked for none (NOTIFY)")
         return wanted
 

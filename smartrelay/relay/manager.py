@@ -17,6 +17,7 @@ from smartrelay.relay.attempt import _AttemptManager
 from smartrelay.relay.factory import ESMTPManagedRelayerFactory, SMTPManagedRelayerFactory
 from smartrelay.relay.flag import Flag
 from smartrelay.relay.ledger import Consignment, Ledger
+from smartrelay.relay.pace import Pace
 from smartrelay.relay.report import Report
 from smartrelay.routing.relays import NextHop, Routes
 from smartrelay.smtp.dialogue import Phase
@@ -25,6 +26,9 @@ from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
 _LOOK = 0.5
 """Seconds between looks at the spool while workers run."""
+
+_RAMP = 0.02
+"""Seconds between looks whether another connection is of use, while one is wanted."""
 
 _START_AFTER = 64
 """Planned messages after which workers are started beside the planning."""
@@ -71,6 +75,7 @@ class SmartHostESMTPRelayingManager:
         self._attempts: dict[NextHop, _AttemptManager] = {}
         self._factories: dict[NextHop, SMTPManagedRelayerFactory] = {}
         self._workers: set[threading.Thread] = set()
+        self._pace = Pace()
         self._seen: set[str] = set()
         self._ledger = Ledger(queue, log, self.report, config.hostname, config.retry, clock)
 
@@ -99,6 +104,7 @@ class SmartHostESMTPRelayingManager:
         return self.report
 
     def _go_on(self) -> None:
+        looked = time.monotonic()
         while not self._stopping.is_set():
             self._start_workers()
             self._progress(self.report, self._backlog())
@@ -107,9 +113,11 @@ class SmartHostESMTPRelayingManager:
                     break
                 continue
             with self._changed:
-                self._changed.wait(_LOOK)
-            self._ledger.settle()
-            self._look()
+                self._changed.wait(_RAMP if self._wanting() else _LOOK)
+            if time.monotonic() - looked >= _LOOK:
+                self._ledger.settle()
+                self._look()
+                looked = time.monotonic()
 
     # planning
 
@@ -205,19 +213,25 @@ class SmartHostESMTPRelayingManager:
     def _backlog(self) -> int:
         return sum(attempt.backlog for attempt in self._attempts.values())
 
+    def _wanting(self) -> list[_AttemptManager]:
+        """The next hops for which one more worker would be within the limits and of use."""
+        if len(self._workers) >= self._config.limits.max_connections:
+            return []
+        return [attempt for attempt in self._attempts.values() if attempt.wants_worker()]
+
     def _start_workers(self) -> None:
         """Starts a worker wherever one is of use, one for each next hop in turn, within the limits."""
-        started = True
+        busy = self._pace.is_busy()
         # a pass that is to stop would start them for ever: they end at once, and their mail waits on
-        while started and not self._stopping.is_set():
-            started = False
-            for attempt in self._attempts.values():
-                if len(self._workers) < self._config.limits.max_connections and attempt.wants_worker():
-                    attempt.workers += 1
-                    worker = threading.Thread(target=self._work, args=(attempt,), name=f"relay {attempt.hop.name}", daemon=True)
-                    self._workers.add(worker)
-                    worker.start()
-                    started = True
+        while not self._stopping.is_set():
+            wanting = [attempt for attempt in self._wanting() if not attempt.workers or not busy]
+            if not wanting:
+                break
+            for attempt in wanting[: self._config.limits.max_connections - len(self._workers)]:
+                attempt.workers += 1
+                worker = threading.Thread(target=self._work, args=(attempt,), name=f"relay {attempt.hop.name}", daemon=True)
+                self._workers.add(worker)
+                worker.start()
 
     def _work(self, attempt: _AttemptManager) -> None:
         try:

@@ -25,12 +25,15 @@ class ManagedRelayerMixin:
 
     def sent_mail(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
         """What came of some of the consignment's recipients, by index in the envelope."""
-        found: dict[str, dict[int, Status]] = {DELIVERED: {}, FAILED: {}, DEFERRED: {}}
+        found: dict[str, dict[int, Status]] = {}
         for index, status in statuses.items():
-            found[status.action][index] = status
-        self.manager.notify_deferred(consignment, found[DEFERRED])
-        self.manager.notify_failure(consignment, found[FAILED])
-        self.manager.notify_success(consignment, found[DELIVERED])
+            found.setdefault(status.action, {})[index] = status
+        if DEFERRED in found:
+            self.manager.notify_deferred(consignment, found[DEFERRED])
+        if FAILED in found:
+            self.manager.notify_failure(consignment, found[FAILED])
+        if DELIVERED in found:
+            self.manager.notify_success(consignment, found[DELIVERED])
         self.manager.notify_told(consignment)
 
 

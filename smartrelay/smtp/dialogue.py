@@ -82,11 +82,12 @@ class Reply(NamedTuple):
     @property
     def enhanced(self) -> str:
         """Its enhanced status code, "x.0.0" where it has none that agrees with its class (RFC 2034 section 4)."""
-        for line in (*self.lines[:1], *self.lines[-1:]):
+        kind = self.code // 100
+        for line in self.lines[:1] + self.lines[-1:]:
             found = _ENHANCED.match(line)
-            if found and found[1] == str(self.kind):
-                return ".".join((found[1], str(int(found[2])), str(int(found[3]))))
-        return f"{self.kind}.0.0"
+            if found and found[1] == str(kind):
+                return f"{kind}.{int(found[2])}.{int(found[3])}"
+        return f"{kind}.0.0"
 
 
 class Answer(NamedTuple):
@@ -268,15 +269,18 @@ class Dialogue:
 
     def received(self, reply: Reply) -> Answer:
         """The answer that a reply is. Raises BadReply for one that nobody asked for."""
-        if not self._expected:
+        expected = self._expected
+        if not expected:
             raise BadReply("the server sent a reply nobody asked for")
-        phase = self._expected.popleft()
+        phase = expected.popleft()
         if phase in _IN_TRANSACTION:
-            found = State.OVER if reply.code == 421 else TRANSITIONS.get((self.state, phase, reply.kind), State.OVER)
-            if found is not State.READY or phase is not Phase.END or self.next_phase is not Phase.END:
+            code = reply.code
+            found = _OVER if code == 421 else TRANSITIONS.get((self.state, phase, code // 100), _OVER)
+            if phase is not _END or not expected or expected[0] is not _END or found is not State.READY:
                 # with LMTP a reply for each recipient follows the message; the last of them ends it (RFC 2033 section 4.2)
                 self.state = found
         return Answer(phase, reply)
 
 
+_OVER, _END = State.OVER, Phase.END  # to name a member of an enumeration takes a call in Python 3.11
 _IN_TRANSACTION = frozenset({Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.END, Phase.CHUNK, Phase.RSET})

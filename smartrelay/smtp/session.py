@@ -182,7 +182,7 @@ class Session:
         if following is None:
             return None, []
         lines = [*following.lines(), _DATA]
-        if sum(len(line) for _, line in lines) > GROUP:
+        if sum([len(line) for _, line in lines]) > GROUP:
             self._put_off(following)
             return None, []
         return following, lines
@@ -201,20 +201,29 @@ class Session:
             if not reset.good:
                 self.over = True
                 return reset
+        if ahead:
+            return self._answers(flight, len(flight.recipients) + 2)
         lines = [*flight.lines(), _DATA]
         if "PIPELINING" not in self.client.extensions:
             return self._step_by_step(flight, lines)
         last = UNTOUCHED
         for batch in _batches(lines):
-            if not ahead:
-                wire.must_be_quiet(batch[0][0])
-                wire.send(batch)
-            for _ in batch:
-                last = wire.answer(self._limit(wire.dialogue.next_phase))
-                if last.phase is not Phase.DATA:
-                    flight.take(last)
-                if wire.dialogue.state is State.OVER:
-                    return last
+            wire.must_be_quiet(batch[0][0])
+            wire.send(batch)
+            last = self._answers(flight, len(batch))
+            if wire.dialogue.state is State.OVER:
+                break
+        return last
+
+    def _answers(self, flight: Flight, count: int) -> Answer:
+        """The answers to that many commands of the envelope, or those up to where the session ends; the last of them."""
+        wire, last = self.client.wire, UNTOUCHED
+        for _ in range(count):
+            last = wire.answer(self._limit(wire.dialogue.next_phase))
+            if last.phase is not Phase.DATA:
+                flight.take(last)
+            if wire.dialogue.state is State.OVER:
+                break
         return last
 
     def _step_by_step(self, flight: Flight, lines: list[Line]) -> Answer:

@@ -75,9 +75,8 @@ class Wire:
     def send(self, lines: Iterable[Line], *, behind: bytes = b"", seconds: float = 0.0) -> None:
         """Sends commands, `behind` before them in the same write; their answers are awaited by `answer`."""
         commands = list(lines)
-        phase = commands[0][0]
-        self.transmit(behind + b"".join(line for _, line in commands), phase, seconds or self.timeouts.command)
-        self.dialogue.sent(phase for phase, _ in commands)
+        self.transmit(behind + b"".join([line for _, line in commands]), commands[0][0], seconds or self.timeouts.command)
+        self.dialogue.sent([phase for phase, _ in commands])
 
     def command(self, phase: Phase, line: bytes, seconds: float = 0.0) -> Answer:
         """Sends one command, and waits for its reply. Raises SessionBroken, also when a reply was there before."""
@@ -96,9 +95,10 @@ class Wire:
         """The answer to the oldest command that has none, within `seconds` for the whole of it: a server that drips octets
         holds nobody for ever. Raises SessionBroken."""
         self.phase = self.dialogue.next_phase or self.phase
-        if not self._ready:
+        ready = self._ready
+        if not ready:
             self._fetch(self._clock() + seconds)
-        return self._matched(self._ready.popleft())
+        return self._matched(ready.popleft())
 
     def _fetch(self, end: float) -> None:
         """Waits until a whole reply is there."""

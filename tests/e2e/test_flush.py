@@ -335,6 +335,13 @@ def test_the_report_as_json(machine: Machine, smtp_server: Start) -> None:
     assert (idle["sent"], idle["waiting"]) == (0, 1)
 
 
+def test_a_wrong_word_is_wrong_on_an_idle_day_too(machine: Machine) -> None:
+    """What is short for a pass with nothing to do is no laxer than the rest."""
+    machine.configure(relay("smtp://127.0.0.1:9"))
+    assert "'soon' is no span of time" in machine.flush("--wait", "soon", code=64).said
+    assert machine.flush("--wait=5s").code == 0
+
+
 def test_quiet_is_quiet_and_the_log_goes_on(machine: Machine, smtp_server: Start) -> None:
     machine.relay_to(smtp_server())
     one = machine.enqueue(X, *ME, YOU)
