@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from smartrelay.smtp.mime import MAX_DEPTH, Walker
+from smartrelay.smtp.mime import MAX_DEPTH, Head, Tail, Walker
 from smartrelay.smtp.recode import NotRecodable, encode_header, plan, prepare, recode
 
 GRUSS = "Grüße".encode()
@@ -258,6 +258,42 @@ def test_a_header_without_an_end_ends_at_the_first_line_that_is_none(message: by
     assert parse(run(message)).get_payload(decode=True) == body
 
 
+def shape(message: bytes) -> list[tuple[int, str, bytes]]:
+    """The tree of a message as the walker sees it: the depth, kind and boundary of each part, in order."""
+    depth, parts = 0, []
+    for event in Walker().walk([message]):
+        if isinstance(event, Head):
+            parts.append((depth, event.part.kind.value, event.part.boundary))
+        depth += isinstance(event, Head) - isinstance(event, Tail)
+    return parts
+
+
+@pytest.mark.parametrize(
+    ("boundary", "line"), [(b"b=FF", b"--b\xff"), (b"b=00", b"--b\0"), (b"b=FF", b"--b\xff--"), (b"=FF", b"--\xff")]
+)
+def test_a_quoted_octet_never_makes_a_delimiter(boundary: bytes, line: bytes) -> None:
+    """A line that is no delimiter before a quoted-printable part is repaired is none afterwards (RFC 2046 section
+    5.1.1), and decodes to the same."""
+    # A-095
+    head = b'Content-Type: multipart/mixed; boundary="' + boundary + b'"\n\n--' + boundary
+    message = head + b"\nContent-Transfer-Encoding: quoted-printable\n\na\n" + line + b"\nb\n--" + boundary + b"--\n"
+    out = run(message)
+    assert shape(out) == shape(message)
+    assert [content for _, _, content in contents(out)][1] == b"a\n" + line + b"\nb"
+
+
+@pytest.mark.parametrize("blanks", [b" " * 998, b"\t" * 998, b"\r" * 998, b"\r \t" * 332])
+@pytest.mark.parametrize("start", [b"--a=3D", b"xyz", b"x" * 990])
+def test_a_quoted_printable_line_of_padding_is_repaired_the_same_however_it_was_cut(start: bytes, blanks: bytes) -> None:
+    """Blanks at the end of a quoted-printable line are padding that a decoder removes (RFC 2045 section 6.7, rule 3); a
+    bare CR is one on the wire. An overlong line loses them, whatever the chunks."""
+    # A-072 A-074
+    message = mail(start + blanks + b"\nb\n", "Content-Transfer-Encoding: quoted-printable")
+    out = run(message)
+    assert run(message, chunks=cut(message, [1] * len(message))) == out
+    assert quopri.decodestring(as_sent(out).split(b"\n\n", 1)[1]) == start.replace(b"=3D", b"=") + b"\nb\n"
+
+
 def test_a_torn_header_gets_its_empty_line() -> None:  # E-042
     assert run(b"Subject : x\ngarbage\n") == b"Subject : x\n\ngarbage\n"
 
@@ -461,8 +497,12 @@ def test_any_message_becomes_fit_and_says_the_same(message: bytes, sizes: list[i
         assert as_sent(result).removesuffix(b"\n") == as_sent(content).removesuffix(b"\n")
 
 
+GARBAGE = [*PIECES, b"Content-Type: multipart/mixed; boundary=b0\n", b"\n\n--b0\n", b"\n--b1=FF\n"]
+GARBAGE += [b'Content-Type: multipart/digest; boundary="b1=FF"\n', b"Content-Transfer-Encoding: quoted-printable\n"]
+
+
 @LAWS
-@given(st.lists(st.sampled_from([*PIECES, b"Content-Type: multipart/mixed; boundary=b0\n", b"\n\n--b0\n"])), SIZES)
+@given(st.lists(st.sampled_from(GARBAGE)), SIZES)
 def test_garbage_has_an_outcome_whatever_the_chunks(pieces: list[bytes], sizes: list[int]) -> None:  # E-042 E-064
     message = b"".join(pieces)
     try:
@@ -474,6 +514,7 @@ def test_garbage_has_an_outcome_whatever_the_chunks(pieces: list[bytes], sizes: 
     assert_fit(out, eight_bit=False)
     assert run(message, chunks=cut(message, sizes)) == out
     assert run(out) == out
+    assert shape(out) == shape(message)
 
 
 @LAWS
