@@ -294,6 +294,19 @@ def test_a_quoted_printable_line_of_padding_is_repaired_the_same_however_it_was_
     assert quopri.decodestring(as_sent(out).split(b"\n\n", 1)[1]) == start.replace(b"=3D", b"=") + b"\nb\n"
 
 
+@pytest.mark.parametrize("length", [997, 998, 999, 1000])
+def test_a_line_over_998_octets_delimits_nothing(length: int) -> None:
+    """A delimiter line may be padded (RFC 2046 section 5.1.1), up to what a line may hold (RFC 5321 section
+    4.5.3.1.6): a longer one would have to be cut, and is text."""
+    # A-074 E-062
+    message = mixed(b"\na\n" + b"--=_b".ljust(length) + b"\n\nb")
+    assert len(shape(message)) == (3 if length <= 998 else 2)
+    out = run(message)
+    assert run(message, chunks=cut(message, [1] * len(message))) == out
+    assert_fit(out, eight_bit=False)
+    assert shape(out) == shape(message)
+
+
 def test_a_torn_header_gets_its_empty_line() -> None:  # E-042
     assert run(b"Subject : x\ngarbage\n") == b"Subject : x\n\ngarbage\n"
 

@@ -311,7 +311,7 @@ class Walker:
 
         A bare CR counts as the blank that it will be on the wire (A-072).
         """
-        if not self._open or not line.startswith(b"--") or len(line) > MAX_LINE + 1:
+        if not self._open or not line.startswith(b"--") or len(line.removesuffix(b"\n")) > MAX_LINE:
             return None
         text = line[2:].rstrip(b" \t\r\n")
         levels = [(self._open[text], False)] if text in self._open else []
