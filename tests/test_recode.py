@@ -5,7 +5,7 @@ import quopri
 import time
 from collections.abc import Iterable, Iterator
 from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from email.utils import getaddresses
 from resource import getpagesize
 
@@ -305,6 +305,19 @@ def test_a_line_over_998_octets_delimits_nothing(length: int) -> None:
     assert run(message, chunks=cut(message, [1] * len(message))) == out
     assert_fit(out, eight_bit=False)
     assert shape(out) == shape(message)
+
+
+@pytest.mark.parametrize("line", [b"From " + b"z" * 994, b"From \xc3\xbc"])
+def test_an_mbox_separator_that_is_not_fit_is_text(line: bytes) -> None:
+    """A line in front of an attached message that is no field can be neither folded nor encoded; the mail arrives
+    nevertheless, for where it cannot go as a header line it is the first line of a body (RFC 5322 section 2.1)."""
+    # A-074 A-093 E-043
+    out = run(b"Content-Type: message/rfc822\n\n" + line + b"\nSubject: x\n\nbody\n")
+    assert_fit(out, eight_bit=False)
+    attached = message_from_bytes(out).get_payload(0)
+    assert isinstance(attached, Message)
+    decoded = attached.get_payload(decode=True)
+    assert isinstance(decoded, bytes) and decoded.replace(b"\r\n", b"\n").startswith(line + b"\nSubject: x\n")
 
 
 def test_a_torn_header_gets_its_empty_line() -> None:  # E-042

@@ -200,7 +200,8 @@ class Walker:
         if line[:1] in (b" ", b"\t"):
             return bool(self._head)
         if self._message and not self._head and line.startswith((b"From ", b">From ")):
-            return True  # mbox separators in front of attached messages
+            # mbox separators in front of attached messages; what is no field cannot be folded or encoded
+            return len(line) <= MAX_LINE and line.isascii()
         return bool(_FIELD.match(line)) and not self._delimits(line)
 
     def _begin(self, end: bytes, torn: bool) -> Head:
