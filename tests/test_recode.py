@@ -320,6 +320,16 @@ def test_an_mbox_separator_that_is_not_fit_is_text(line: bytes) -> None:
     assert isinstance(decoded, bytes) and decoded.replace(b"\r\n", b"\n").startswith(line + b"\nSubject: x\n")
 
 
+@pytest.mark.parametrize("part", [b" text", b"\xff text", b"From x\ntext"])
+def test_a_message_in_a_digest_keeps_its_own_empty_line(part: bytes) -> None:
+    """In a digest a part is a message behind a header of its own, which may be empty (RFC 2046 section 5.1.5). Where the
+    empty lines of both are missing both are added, so that a second reading finds the same."""
+    # A-095 E-042
+    out = run(mixed(part, subtype="digest"))
+    assert run(out) == out
+    assert shape(out) == shape(mixed(part, subtype="digest"))
+
+
 def test_a_torn_header_gets_its_empty_line() -> None:  # E-042
     assert run(b"Subject : x\ngarbage\n") == b"Subject : x\n\ngarbage\n"
 

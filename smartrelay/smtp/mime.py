@@ -63,6 +63,12 @@ class Head:
     end: bytes
     torn: bool  # a body line follows with no empty line between
 
+    @property
+    def needs_end(self) -> bool:
+        """Torn, and either the header of a message or, in a digest, in front of one: that message would take the empty
+        line that its own header gets for the end of this one. # E-042"""
+        return self.torn and (self.part.message or self.part.kind is Kind.MESSAGE)
+
 
 @dataclass(slots=True, frozen=True)
 class Data:
