@@ -307,6 +307,33 @@ def test_a_line_over_998_octets_delimits_nothing(length: int) -> None:
     assert shape(out) == shape(message)
 
 
+@pytest.mark.parametrize(
+    ("message", "sent"),
+    [
+        (mixed(b"Content-Type\r: text/html\n\n" + GRUSS), b"Content-Type : text/html\nContent-Transfer-Encoding: base64\n\n"),
+        (mixed(b"X: a\n\rb\n\n" + GRUSS), b"X: a\n b\nContent-Type: text/plain; charset=utf-8\n"),
+        (
+            mixed(b"\n" + GRUSS).replace(b'"=_b"', b'"=_\rb"').replace(b"--=_b", b"--=_ b"),
+            b"--=_ b\nContent-Type: text/plain; charset=utf-8\n",
+        ),
+        (
+            mixed(b"\n" + GRUSS).replace(b'"=_b"', b'"=_\rb"').replace(b"--=_b", b"--=_\rb"),
+            b"--=_ b\nContent-Type: text/plain; charset=utf-8\n",
+        ),
+        (b"X: a\n\r\0\nSubject: x\n\n", b"X: a\n \nSubject: x\n\n"),
+        (b"X: a\n\r" + b" " * 998 + b"\nSubject: x\n\n", b"X: a\nSubject: x\n\n"),
+        (b"X: a\n\r", b"X: a\n\n"),
+    ],
+)
+def test_a_bare_cr_in_a_header_is_the_blank_that_it_is_sent_as(message: bytes, sent: bytes) -> None:
+    """What the re-encoder takes for a field, a continuation or a boundary is what the reader of the sent message does
+    (RFC 5322 section 2.2), to whom no bare CR comes."""
+    # A-072 E-043
+    out = run(message)
+    assert sent in as_sent(out)
+    assert run(out) == out
+
+
 @pytest.mark.parametrize("line", [b"From " + b"z" * 994, b"From \xc3\xbc"])
 def test_an_mbox_separator_that_is_not_fit_is_text(line: bytes) -> None:
     """A line in front of an attached message that is no field can be neither folded nor encoded; the mail arrives
