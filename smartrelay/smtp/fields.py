@@ -23,6 +23,7 @@ OTHER_SYNTAX = frozenset(
     b"content-transfer-encoding".split()
 )
 
+_AS_SENT = bytes.maketrans(b"\r", b" ")  # A-072
 _SPACED = re.compile(rb"([ \t\r\n]*+)([^ \t\r\n]++)")
 _LEXEME = re.compile(
     rb'(?P<gap>[ \t\r\n]++)|(?P<word>"(?:[^"\\]|\\.)*+"?|[^][ \t\r\n"<>,:;@()]++)|(?P<special>[][<>,:;@)])', re.DOTALL
@@ -39,14 +40,19 @@ def encode_header(field: bytes) -> bytes:
     Unstructured text, phrases and comments become encoded words (RFC 2047; charset utf-8, or unknown-8bit where the
     field is not valid UTF-8), parameters RFC 2231 extended values. # E-051
     """
-    if b"\0" in field:
-        field = field.replace(b"\0", b"")
+    if b"\0" not in field and field.isascii() and not _long(field):
+        return field
+    field = field.translate(_AS_SENT, b"\0")  # now, for a line of which only CR is left would be taken for an empty one
     name = field_name(field)
     if not field.isascii():
         field = _encode(field, name)
-    if len(field) > MAX_LINE and max(map(len, field.split(b"\n"))) > MAX_LINE:
+    if _long(field):
         field = fold(field, addresses=name in ADDRESSES, structured=name in ADDRESSES | PARAMETERS | OTHER_SYNTAX)
     return field
+
+
+def _long(field: bytes) -> bool:
+    return len(field) > MAX_LINE and max(map(len, field.split(b"\n"))) > MAX_LINE
 
 
 def _encode(field: bytes, name: bytes) -> bytes:

@@ -6,6 +6,7 @@ and what is known of the parts that are open (at most 100). Line ends are LF. # 
 Whatever is malformed has an outcome: the header ends at the first line that cannot belong to it (no colon; a
 continuation as the first line; a name over 998 octets or with 8-bit); a missing closing delimiter closes at the end; a
 line that matches any open boundary closes the parts inside it; of two open boundaries that are equal the outer counts.
+A bare CR counts as the blank that it will be on the wire (A-072); a line of nothing else in a header is its empty line.
 """
 
 import re
@@ -24,8 +25,10 @@ MAX_BOUNDARY = 900  # RFC 2046 allows 70; a delimiter line has to fit into 998
 _LF = 10
 _BLOCK = 16384  # what is left of it is copied at each delimiter
 _UNDECIDED = 2000  # in so many octets a field has shown its colon, if it is one
-_FIELD = re.compile(rb"[!-9;-~]{1,998}[ \t]{0,998}:")
+_FIELD = re.compile(rb"[!-9;-~]{1,998}[ \t\r]{0,998}:")
 _TOKEN = re.compile(rb"[^\s/;\"()<>@,:\\?=\[\]]+\Z")
+_FOLDS = (b" ", b"\t", b"\r")  # what a continuation starts with
+_AS_SENT = bytes.maketrans(b"\r", b" ")  # A-072
 _UNCOMMENTED = re.compile(rb'"(?:[^"\\]|\\.)*+"?|\\.|[()]|[^"()\\]++|\\', re.DOTALL)
 _PARAMETER = re.compile(rb';\s*+([^=;\s]++)\s*+=\s*+("(?:[^"\\]|\\.)*+"?|[^;]*+)', re.DOTALL)
 IDENTITY = frozenset({b"", b"7bit", b"8bit", b"binary"})
@@ -63,6 +66,12 @@ class Head:
     end: bytes
     torn: bool  # a body line follows with no empty line between
 
+    @property
+    def needs_end(self) -> bool:
+        """Torn, and either the header of a message or, in a digest, in front of one: that message would take the empty
+        line that its own header gets for the end of this one. # E-042"""
+        return self.torn and (self.part.message or self.part.kind is Kind.MESSAGE)
+
 
 @dataclass(slots=True, frozen=True)
 class Data:
@@ -96,10 +105,10 @@ def field_name(field: bytes) -> bytes:
 
 
 def field_value(fields: list[bytes], name: bytes) -> bytes | None:
-    """The value of the first field of that name, unfolded and without comments."""
+    """The value of the first field of that name, as sent, unfolded and without comments."""
     for field in fields:
         if field_name(field) == name:
-            return _without_comments(field.partition(b":")[2].translate(None, b"\r\n\0"))
+            return _without_comments(field.partition(b":")[2].translate(_AS_SENT, b"\n\0"))
     return None
 
 
@@ -185,7 +194,7 @@ class Walker:
                 if self._head_size + len(line) > MAX_HEADER:
                     raise NotRecodable("a header of more than 1 MiB")
                 return None
-            empty = line.strip(b"\r") == b"\n"
+            empty = bool(line) and not line.strip(b"\r\n")
             if empty or not self._belongs(line):
                 self._buffer = self._buffer[position + len(line) :] if empty else self._buffer[position:]
                 torn = bool(line) and not empty and not self._delimits(line)
@@ -197,16 +206,17 @@ class Walker:
             position += len(line)
 
     def _belongs(self, line: bytes) -> bool:
-        if line[:1] in (b" ", b"\t"):
+        if line[:1] in _FOLDS:
             return bool(self._head)
         if self._message and not self._head and line.startswith((b"From ", b">From ")):
-            return True  # mbox separators in front of attached messages
+            # mbox separators in front of attached messages; what is no field cannot be folded or encoded
+            return len(line) <= MAX_LINE and line.isascii()
         return bool(_FIELD.match(line)) and not self._delimits(line)
 
     def _begin(self, end: bytes, torn: bool) -> Head:
         """The header is complete: the part opens."""
         assert self._head is not None
-        starts = [at for at, line in enumerate(self._head) if line[:1] not in (b" ", b"\t")]
+        starts = [at for at, line in enumerate(self._head) if line[:1] not in _FOLDS]
         fields = [b"".join(self._head[at:to]) for at, to in pairwise([*starts, len(self._head)])]
         part = self._new_part(fields)
         self._ordinal += 1
@@ -307,13 +317,10 @@ class Walker:
         yield Delimiter(part, delimiter)
 
     def _delimits(self, line: bytes) -> tuple[int, bool] | None:
-        """The level of the multipart whose delimiter the line is, and whether that closes it.
-
-        A bare CR counts as the blank that it will be on the wire (A-072).
-        """
-        if not self._open or not line.startswith(b"--") or len(line) > MAX_LINE + 1:
+        """The level of the multipart whose delimiter the line is, and whether that closes it."""
+        if not self._open or not line.startswith(b"--") or len(line.removesuffix(b"\n")) > MAX_LINE:
             return None
-        text = line[2:].rstrip(b" \t\r\n")
+        text = line[2:].translate(_AS_SENT).rstrip(b" \t\n")
         levels = [(self._open[text], False)] if text in self._open else []
         if text.endswith(b"--") and text[:-2] in self._open:
             levels.append((self._open[text[:-2]], True))

@@ -166,11 +166,15 @@ class RefoldQuotedPrintable:
     """A body that is quoted-printable already: raw octets that must not be are quoted, lines over 998 get soft breaks.
 
     Blanks at the end of a line are padding to a decoder; soft breaks would make them data, so an overlong line loses
-    them. More than 998 blanks in a row are refused: there is no telling padding from data in bounded memory.
+    them. More than 998 blanks in a row are refused: there is no telling padding from data in bounded memory. A bare CR
+    is a blank, for it is sent as one (A-072).
+
+    No line that this makes can be taken for a boundary delimiter. # A-095
     """
 
     _unsafe = re.compile(rb"[\x00\x80-\xff]+")
     _blanks = b" " * 999
+    _as_blanks = bytes.maketrans(b"\t\r", b"  ")
 
     def __init__(self) -> None:
         self._line = b""
@@ -180,7 +184,7 @@ class RefoldQuotedPrintable:
         if b"\0" in data or not data.isascii():
             data = self._unsafe.sub(_quote, data)
         data = self._line + data
-        if self._blanks in data.replace(b"\t", b" "):
+        if self._blanks in data.translate(self._as_blanks):
             raise NotRecodable("more than 998 blanks in a row in a quoted-printable part")
         *lines, last = data.split(b"\n")
         pieces: list[bytes] = []
@@ -188,18 +192,20 @@ class RefoldQuotedPrintable:
             pieces += self._finished(line)
             self._long = False
         if self._long or len(last) > MAX_LINE:
-            text = last.rstrip(b" \t")
+            text = last.rstrip(b" \t\r")
             cut = _soft_lines(text, continued=self._long) if len(text) > _QP_LINE else [text]
-            self._long = True
+            self._long = self._long or len(cut) > 1
             pieces += cut[:-1]
             last = cut[-1] + last[len(text) :]
         self._line = last
         return b"".join(piece + b"\n" for piece in pieces)
 
     def _finished(self, line: bytes) -> list[bytes]:
+        if not self._long and line.startswith(b"--") and b"=" in line:  # a quoted octet may have made it a delimiter
+            line = b"=2D" + line[1:]
         if not self._long and len(line) <= MAX_LINE:
             return [line]
-        return _soft_lines(line.rstrip(b" \t"), continued=self._long)
+        return _soft_lines(line.rstrip(b" \t\r"), continued=self._long)
 
     def finish(self) -> bytes:
         return b"\n".join(self._finished(self._line))

@@ -149,7 +149,7 @@ def _head(head: Head, change: Change, plan: Plan) -> bytes:
     encoding = _new_encoding(change)
     if encoding:
         fields = _with_encoding(fields, encoding)
-    torn = head.torn and (part.message or bool(change))
+    torn = head.needs_end or (head.torn and bool(change))
     return b"".join(fields) + (b"\n" if torn else head.end)
 
 

@@ -122,7 +122,7 @@ class _Survey:
             look.feed(b"".join(head.fields))
             if look.offends(eight_bit=self.eight_bit):
                 raise _signed()
-        elif any(encode_header(item) != item for item in head.fields) or (head.torn and part.message):
+        elif any(encode_header(item) != item for item in head.fields) or head.needs_end:
             self.changes = True
 
     def _close(self, found: _Finding) -> None:
