@@ -1,0 +1,91 @@
+"""What is run side by side: a queue flushed by smartrelay, by a rival, or a floor, each in every round."""
+
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks import installed, process, spools
+from benchmarks.process import Command, Timing
+from benchmarks.rivals.rival import Rival
+from benchmarks.sink import Sink
+
+Course = Callable[[Timing], None]
+_TIMEOUT = 240.0
+
+
+def compare(courses: dict[str, Course], rounds: int) -> dict[str, Timing]:
+    """Runs all courses in each round, in any order."""
+    timings = {name: Timing() for name in courses}
+    for _ in range(rounds):
+        for name in random.sample(list(courses), len(courses)):
+            courses[name](timings[name])
+    return timings
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """A pass of smartrelay over `count` new messages: the whole process."""
+
+    folder: str
+    port: int
+    count: int
+    octets: int = 4096
+    limits: str = ""
+
+    def __call__(self, timing: Timing) -> None:
+        spool = f"{self.folder}/spool"
+        spools.make(spool)
+        spools.fill(spool, self.count, self.octets, waiting=False)
+        config = installed.configuration(f"{self.folder}/smartrelay.toml", spool, port=self.port, limits=self.limits)
+        process.run(installed.command(config, "flush", "--json"), f"{self.folder}/output", timing)
+        with open(f"{self.folder}/output", encoding="utf-8") as file:
+            report = json.load(file)
+        if report["sent"] != self.count or report["waiting"]:
+            raise RuntimeError(f"not all was relayed: {report}")
+
+
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """A rival's flush: from the command that starts it until the sink has taken everything. Filling and starting are not
+    timed; the processor's time is that of all its processes until its queue is empty."""
+
+    rival: Callable[[], Rival]
+    sink: Sink
+    count: int
+    octets: int = 4096
+
+    def __call__(self, timing: Timing) -> None:
+        rival = self.rival()
+        try:
+            rival.fill(self.count, self.octets)
+            rival.start()
+            before, spent, begin = self.sink.taken(), rival.herd.cpu(), time.perf_counter()
+            rival.flush()
+            while self.sink.taken() - before < self.count:
+                _go_on(rival, begin, self.sink.taken() - before, self.count)
+                time.sleep(0.005)
+            timing.seconds.append(time.perf_counter() - begin)
+            while rival.left():
+                _go_on(rival, begin, 0, self.count)
+                time.sleep(0.02)
+            timing.cpu.append(rival.herd.cpu() - spent)
+        finally:
+            rival.stop()
+
+
+def _go_on(rival: Rival, begin: float, sent: int, count: int) -> None:
+    if time.perf_counter() - begin > _TIMEOUT:
+        raise RuntimeError(f"{rival.name} sent {sent} of {count} in {_TIMEOUT:.0f} s, {rival.left()} are left")
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A program that sends the same from memory: the whole process."""
+
+    command: Command
+    output: str
+
+    def __call__(self, timing: Timing) -> None:
+        process.run(self.command, self.output, timing)
