@@ -44,7 +44,7 @@ class _End:
 
     def write(self, data: bytes) -> None:
         """Writes, or keeps what the socket does not take; nothing means the end."""
-        if self._number not in self._sockets:
+        if self.closed:
             return
         self.ending = self.ending or not data
         self.waiting += data
@@ -69,8 +69,14 @@ class _End:
         self._poller.modify(self._number, select.EPOLLIN)
         self.push()
 
+    @property
+    def closed(self) -> bool:
+        """Whether its number may already be another one's."""
+        return self._sockets.get(self._number) is not self
+
     def close(self) -> None:
-        if self._sockets.pop(self._number, None) is not None:
+        if not self.closed:
+            del self._sockets[self._number]
             self.sock.close()
 
 
@@ -116,7 +122,7 @@ class _Line:
             return
         if event & select.EPOLLOUT:
             end.written()
-        if event & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR) and number in self._ends:
+        if event & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR) and not end.closed:
             if end.other is None:  # it speaks, or goes, before it is connected: it is heard when it is
                 self._poller.modify(number, 0)
                 return
@@ -128,7 +134,7 @@ class _Line:
     def _connect(self, client: _End) -> None:
         server = _End(socket.create_connection(("127.0.0.1", self._server)), self._ends, self._poller)
         client.other, server.other = server, client
-        if client.sock.fileno() >= 0:
+        if not client.closed:
             self._poller.modify(client.sock.fileno(), select.EPOLLIN)
 
     def _arrive(self, end: _End, data: bytes) -> None:
