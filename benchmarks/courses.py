@@ -1,17 +1,20 @@
 """What is run side by side: a queue flushed by smartrelay, by a rival, or a floor, each in every round."""
 
 import json
+import os
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks import installed, process, spools
-from benchmarks.process import Command, Timing
+from benchmarks.process import Timing
 from benchmarks.rivals.rival import Rival
 from benchmarks.sink import Sink
 
 Course = Callable[[Timing], None]
+ONE_CONNECTION = "max_connections_per_host = 1\nmax_messages_per_connection = 1000000"
+_RAW_LOOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "raw_loop.py")
 _TIMEOUT = 240.0
 
 
@@ -80,12 +83,15 @@ def _go_on(rival: Rival, begin: float, sent: int, count: int) -> None:
         raise RuntimeError(f"{rival.name} sent {sent} of {count} in {_TIMEOUT:.0f} s, {rival.left()} are left")
 
 
-@dataclass(frozen=True, slots=True)
 class Floor:
-    """A program that sends the same from memory: the whole process."""
+    """The raw loop, which sends the same from memory: the whole process."""
 
-    command: Command
-    output: str
+    def __init__(self, folder: str, port: int, count: int, octets: int = 4096) -> None:
+        wire = f"{folder}/wire-{octets}"
+        with open(wire, "wb") as file:
+            file.write(spools.text(octets).replace(b"\n", b"\r\n") + b".\r\n")
+        self._command = installed.python("-I", "-S", _RAW_LOOP, str(port), str(count), wire)
+        self._output = f"{folder}/output"
 
     def __call__(self, timing: Timing) -> None:
-        process.run(self.command, self.output, timing)
+        process.run(self._command, self._output, timing)

@@ -26,6 +26,23 @@ def ratio(what: str, timing: Timing, base: Timing, name: str, most: float) -> Fi
     return Figure(what, timing, compared, f"≤ {most:g} x {name}", by_median <= most)
 
 
+def speed(what: str, timing: Timing, base: Timing, name: str, least: float) -> Figure:
+    """A figure that must be at least so many times as fast as another; the medians decide."""
+    by_median, by_least = base.median / timing.median, base.least / timing.least
+    compared = f"{by_median:.2f} x {name} (minima {by_least:.2f})"
+    return Figure(what, timing, compared, f"≥ {least:g} x {name}", by_median >= least)
+
+
+def rate(what: str, timing: Timing, count: int) -> Figure:
+    """A figure of so many messages: how many in a second, and the processor's time for each."""
+    return Figure(what, timing, f"{count / timing.median:.0f}/s, {cpu(timing, count):.2f} ms CPU each")
+
+
+def cpu(timing: Timing, count: int) -> float:
+    """The processor's milliseconds for each of so many messages."""
+    return statistics.median(timing.cpu) * 1000 / count
+
+
 def memory(what: str, timing: Timing, most: int) -> Figure:
     """A figure whose target is a resident set of at most so many MB."""
     return Figure(f"{what}: memory", None, f"{timing.memory / 1e6:.1f} MB", f"< {most} MB", timing.memory < most * 1e6)

@@ -1,0 +1,32 @@
+"""The tests' own server with CHUNKING, as a process of its own."""
+
+import os
+import sys
+import threading
+
+from benchmarks.line import Line
+from benchmarks.process import plain_environment
+from tests.support.chunking_server import ChunkingServer
+from tests.support.process import ServerProcess
+
+_GREETING = "chunks.example.test"
+_TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+class ChunkingSink(ServerProcess):
+    """A running one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        environment = {**plain_environment(), "PYTHONPATH": _TOP}
+        command = [sys.executable, "-m", "benchmarks.chunking_sink"]
+        self.run(lambda port: [*command, str(port)], greeting=_GREETING.encode(), environment=environment)
+
+    def line(self) -> Line:
+        """A line to it."""
+        return Line(self.port, _GREETING)
+
+
+if __name__ == "__main__":
+    with ChunkingServer(port=int(sys.argv[1])):
+        threading.Event().wait()

@@ -1,0 +1,53 @@
+"""2,000 messages of 4 KB to Postfix's smtp-sink on loopback: beside the fast rivals, and beside a raw loop from memory."""
+
+from benchmarks import figures, herd
+from benchmarks.courses import Course, Floor, Ours, Theirs, compare
+from benchmarks.figures import Figure
+from benchmarks.process import Timing
+from benchmarks.rivals.dma import DmaQueue
+from benchmarks.rivals.exim import EximQueue
+from benchmarks.rivals.postfix import PostfixQueue
+from benchmarks.sink import Sink
+
+ROUNDS, QUICK = 7, 3
+_COUNT = 2000
+_RAW, _OURS, _POSTFIX, _TUNED = "raw loop", "smartrelay", "Postfix", "Postfix tuned"
+_WHAT = "2,000 x 4 KB on loopback"
+
+
+def measure(folder: str, *, quick: bool) -> list[Figure]:
+    """The lines of the table."""
+    with Sink(counting=True) as sink:
+        port, place = sink.port, f"{folder}/rival"
+        courses: dict[str, Course] = {_RAW: Floor(folder, port, _COUNT), _OURS: Ours(folder, port, _COUNT)}
+        if herd.usable():
+            courses |= {
+                _POSTFIX: Theirs(lambda: PostfixQueue(place, port), sink, _COUNT),
+                _TUNED: Theirs(lambda: PostfixQueue(place, port, tuned=True), sink, _COUNT),
+                "dma": Theirs(lambda: DmaQueue(place, port), sink, _COUNT),
+                "Exim, 4 runners": Theirs(lambda: EximQueue(place, port, runners=4), sink, _COUNT),
+            }
+        timings = compare(courses, QUICK if quick else ROUNDS)
+    raw, ours = timings.pop(_RAW), timings.pop(_OURS)
+    return [
+        figures.rate(f"{_WHAT}: a raw loop with PIPELINING, the next envelope behind the dot", raw, _COUNT),
+        *(figures.rate(f"{_WHAT}: {name}", timing, _COUNT) for name, timing in timings.items()),
+        figures.rate(f"{_WHAT}: smartrelay", ours, _COUNT),
+        figures.speed(f"{_WHAT}: smartrelay beside the raw loop", ours, raw, "the raw loop", 0.3),
+        *(_beside(ours, timings) if timings else ()),
+    ]
+
+
+def _beside(ours: Timing, rivals: dict[str, Timing]) -> list[Figure]:
+    best = min(rivals, key=lambda name: rivals[name].median)
+    spent, theirs = figures.cpu(ours, _COUNT), min(figures.cpu(rivals[name], _COUNT) for name in (_POSTFIX, _TUNED))
+    return [
+        figures.speed(f"{_WHAT}: smartrelay beside the best rival", ours, rivals[best], best, 2),
+        Figure(
+            "CPU for each message: smartrelay beside Postfix",
+            None,
+            f"{spent:.2f} ms beside {theirs:.2f} ms",
+            "< Postfix's",
+            spent < theirs,
+        ),
+    ]
