@@ -15,7 +15,7 @@ mount -t overlay overlay -o "lowerdir=$usr" "$root/usr"
 mount -t overlay overlay -o "lowerdir=$lib" "$root/usr/lib"
 mount --rbind /proc "$root/proc"
 for device in null zero full random urandom; do mount --bind /dev/$device "$root/dev/$device"; done
-exec chroot "$root" "$@"
+exec /usr/sbin/chroot "$root" "$@"
 """
 _FROM_HERE = ("group", "ld.so.cache", "localtime", "nsswitch.conf", "passwd", "protocols", "services")
 

@@ -49,8 +49,10 @@ class OpensmtpdQueue:
 
     def _control(self, word: str) -> None:
         """Tells the daemon, as soon as it listens."""
+        group = ["/usr/bin/setpriv", "--regid", str(self._root.ids["opensmtpq"]), "--clear-groups"]
+        command = self._root.command(*group, "/usr/sbin/smtpctl", word, "mta")
         for _ in range(100):
-            done = subprocess.run(self._root.command("/usr/sbin/smtpctl", word, "mta"), env=_PATH, capture_output=True, check=False)
+            done = subprocess.run(command, env=_PATH, capture_output=True, check=False)
             if done.returncode == 0:
                 return
             time.sleep(0.1)
