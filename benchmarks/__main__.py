@@ -11,7 +11,7 @@ import tempfile
 from benchmarks import machine
 from benchmarks.figures import Figure, table
 
-NAMES = ("enqueue", "passes", "listing", "relaying", "wire", "trips", "distance", "large", "backlog", "slow")
+NAMES = ("enqueue", "passes", "listing", "relaying", "wire", "trips", "distance", "large", "backlog", "others")
 
 
 def main() -> int:

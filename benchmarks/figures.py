@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from benchmarks.courses import Course
 from benchmarks.process import Timing
 
 
@@ -33,9 +34,10 @@ def speed(what: str, timing: Timing, base: Timing, name: str, least: float) -> F
     return Figure(what, timing, compared, f"≥ {least:g} x {name}", by_median >= least)
 
 
-def rate(what: str, timing: Timing, count: int) -> Figure:
-    """A figure of so many messages: how many in a second, and the processor's time for each."""
-    return Figure(what, timing, f"{count / timing.median:.0f}/s, {cpu(timing, count):.2f} ms CPU each")
+def rate(course: Course, timing: Timing, what: str) -> Figure:
+    """What a course took: how many messages in a second, and the processor's time for each."""
+    compared = f"{course.count / timing.median:.0f}/s, {cpu(timing, course.count):.2f} ms CPU each"
+    return Figure(f"{course.count:,} x {what}", timing, compared)
 
 
 def cpu(timing: Timing, count: int) -> float:

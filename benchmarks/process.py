@@ -7,6 +7,7 @@ import os
 import random
 import statistics
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -65,6 +66,20 @@ def run(command: Command, output: str, timing: Timing) -> None:
     timing.seconds.append(took)
     timing.cpu.append(usage.ru_utime + usage.ru_stime)
     timing.memory = max(timing.memory, usage.ru_maxrss * 1024)
+
+
+def apart(work: Callable[[], None]) -> None:
+    """Does it in a process of its own, so that the memory it takes is not found in those that are started later."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        raise Failed("preparing failed")
 
 
 def compare(

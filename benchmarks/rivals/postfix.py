@@ -54,7 +54,9 @@ class PostfixQueue:
         self.herd.start(command.arguments, command.environment)
 
     def left(self) -> int:
-        return sum(len(files) for queue in ("active", "deferred", "incoming") for _, _, files in os.walk(f"{self._queue}/{queue}"))
+        return sum(
+            len(files) for queue in ("active", "deferred", "incoming") for _, _, files in os.walk(f"{self._queue}/{queue}")
+        )
 
     def stop(self) -> None:
         self._postfix.stop()
