@@ -31,7 +31,7 @@ def measure(folder: str, *, quick: bool) -> list[Figure]:
             more <= _MORE,
         ),
     ]
-    if "Postfix" in timings:
+    if "Postfix" in timings and timings["Postfix"].seconds:
         rival = timings["Postfix"].memory
         compared = f"{many.memory / 1e6:.1f} MB beside {rival / 1e6:.1f} MB"
         what = "the same beside all processes of Postfix, shared pages counted once"

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,12 +31,21 @@ _RAW_LOOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "raw_loop.p
 _TIMEOUT = 240.0
 
 
+class NotRun(Exception):
+    """A rival cannot be measured, for this reason."""
+
+
 def compare(courses: Mapping[str, Course], rounds: int) -> dict[str, Timing]:
-    """Runs all courses in each round, in any order."""
+    """Runs all courses in each round, in any order. A rival that does not run is left out from then on."""
     timings = {name: Timing() for name in courses}
     for _ in range(rounds):
         for name in random.sample(list(courses), len(courses)):
-            courses[name](timings[name])
+            if timings[name].trouble:
+                continue
+            try:
+                courses[name](timings[name])
+            except NotRun as trouble:
+                timings[name] = Timing(trouble=str(trouble))
     return timings
 
 
@@ -76,6 +86,12 @@ class Theirs:
     weigh: bool = False
 
     def __call__(self, timing: Timing) -> None:
+        try:
+            self._run(timing)
+        except (RuntimeError, OSError, subprocess.SubprocessError) as trouble:
+            raise NotRun(str(trouble)) from trouble
+
+    def _run(self, timing: Timing) -> None:
         rival = self.rival()
         try:
             rival.fill(self.count, self.octets)

@@ -40,15 +40,17 @@ def measure(folder: str, *, quick: bool) -> list[Figure]:
     return [
         trip,
         *(figures.rate(courses[name], timing, f"4 KB over 20 ms: {name}") for name, timing in timings.items()),
-        *(_beside(timings) if _POSTFIX in timings else ()),
+        *_beside(timings),
     ]
 
 
 def _beside(timings: dict[str, Timing]) -> list[Figure]:
-    ours, window = timings[_PIPELINING], timings[_WINDOW]
-    rivals = {name: timings[name] for name in (_POSTFIX, _TUNED, "dma")}
-    best = min(rivals, key=lambda name: rivals[name].median)
-    return [
-        *(figures.speed(f"{_WHAT}: {_PIPELINING}", ours, timings[name], name, 1) for name in (_POSTFIX, _TUNED)),
-        figures.speed(f"{_WHAT}: {_WINDOW}", window, rivals[best], best, 2),
+    rivals = {name: timings[name] for name in (_POSTFIX, _TUNED, "dma") if name in timings and timings[name].seconds}
+    found = [
+        figures.speed(f"{_WHAT}: {_PIPELINING}", timings[_PIPELINING], rivals[name], name, 1)
+        for name in (_POSTFIX, _TUNED)
+        if name in rivals
     ]
+    if best := figures.best(rivals):
+        found.append(figures.speed(f"{_WHAT}: {_WINDOW}", timings[_WINDOW], rivals[best], best, 2))
+    return found

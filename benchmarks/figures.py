@@ -36,8 +36,15 @@ def speed(what: str, timing: Timing, base: Timing, name: str, least: float) -> F
 
 def rate(course: Course, timing: Timing, what: str) -> Figure:
     """What a course took: how many messages in a second, and the processor's time for each."""
-    compared = f"{course.count / timing.median:.0f}/s, {cpu(timing, course.count):.2f} ms CPU each"
-    return Figure(f"{course.count:,} x {what}", timing, compared)
+    what = f"{course.count:,} x {what}"
+    if timing.trouble:
+        return Figure(what, None, f"not run: {timing.trouble}")
+    return Figure(what, timing, f"{course.count / timing.median:.0f}/s, {cpu(timing, course.count):.2f} ms CPU each")
+
+
+def best(timings: dict[str, Timing]) -> str:
+    """The name of the fastest of those that ran; empty when none did."""
+    return min((name for name in timings if not timings[name].trouble), key=lambda name: timings[name].median, default="")
 
 
 def cpu(timing: Timing, count: int) -> float:

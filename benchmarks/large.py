@@ -1,9 +1,10 @@
 """One message of 50 MB: beside a raw loop that sends it ready for the wire, to smtp-sink and to a server that only reads."""
 
 import os
+import subprocess
 import sys
 
-from benchmarks import installed, process, spools
+from benchmarks import installed, spools
 from benchmarks.courses import Course, Floor, Ours, compare
 from benchmarks.figures import Figure
 from benchmarks.process import Timing, plain_environment
@@ -14,6 +15,11 @@ ROUNDS, QUICK = 7, 3
 _OCTETS, _SMALL = 50_000_000, 1024
 _TARGETS = {"smtp-sink": 0.7, "a plain reader": 0.4}
 _MEMORY = 20
+_WEIGH = """
+import os, sys
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+print(os.wait4(child, 0)[2].ru_maxrss)
+"""
 _READER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plain_reader.py")
 
 
@@ -35,22 +41,13 @@ def measure(folder: str, *, quick: bool) -> list[Figure]:
         timings = compare(courses, QUICK if quick else ROUNDS)
         idle = _idle(folder)
     small = timings["small"]
-    found = [
-        Figure("a pass over one message of 1 KB", small),
-        Figure("an idle pass: memory", None, f"{idle.memory / 1e6:.1f} MB"),
-    ]
+    found = [Figure("a pass over one message of 1 KB", small, f"{small.memory / 1e6:.1f} MB of memory")]
     for server, least in _TARGETS.items():
         found += _beside(server, floors[server].sending, timings[f"ours {server}"], small, least)
-    more = (timings["ours smtp-sink"].memory - small.memory) / 1e6
-    found.append(
-        Figure(
-            "50 MB: memory beside that of a pass over 1 KB",
-            None,
-            f"{timings['ours smtp-sink'].memory / 1e6:.1f} MB, {more:.1f} MB more",
-            f"≤ {_MEMORY} MB more",
-            more <= _MEMORY,
-        )
-    )
+    memory = timings["ours smtp-sink"].memory
+    more = (memory - idle) / 1e6
+    compared = f"{memory / 1e6:.1f} MB, {more:.1f} MB more than an idle pass"
+    found.append(Figure("50 MB to smtp-sink: memory", None, compared, f"≤ {_MEMORY} MB more", more <= _MEMORY))
     return found
 
 
@@ -64,8 +61,10 @@ def _beside(server: str, raw: Timing, ours: Timing, small: Timing, least: float)
     ]
 
 
-def _idle(folder: str) -> Timing:
-    timing = Timing()
+def _idle(folder: str) -> int:
+    """The memory of a pass over an empty queue, in octets: it is less than ours, so that somebody smaller has to start it."""
     spools.make(f"{folder}/spool")
-    process.run(installed.command(f"{folder}/smartrelay.toml", "flush"), f"{folder}/output", timing)
-    return timing
+    flush = installed.command(f"{folder}/smartrelay.toml", "flush").arguments
+    weigher = installed.python("-I", "-S", "-c", _WEIGH, *flush)
+    said = subprocess.run(weigher.arguments, env=weigher.environment, check=True, capture_output=True)
+    return int(said.stdout) * 1024

@@ -26,13 +26,14 @@ class Line(ServerProcess):
         self.round_trip = self._measured()
 
     def _measured(self) -> float:
-        """The median of NOOPs."""
+        """The median of a few NOOPs: Exim hangs up after ten."""
         times = []
         with socket.create_connection(("127.0.0.1", self.port)) as connection, connection.makefile("rb") as replies:
             replies.readline()
-            for _ in range(25):
+            for _ in range(9):
                 begin = time.perf_counter()
                 connection.sendall(b"NOOP\r\n")
-                replies.readline()
+                if not replies.readline().startswith(b"250"):
+                    raise RuntimeError("the server does not answer NOOP")
                 times.append(time.perf_counter() - begin)
         return statistics.median(times)

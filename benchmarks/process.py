@@ -29,11 +29,13 @@ class Command:
 @dataclass(slots=True)
 class Timing:
     """The runs of one command. memory: its greatest resident set in octets; Linux counts that of the process that started
-    it too, so a smaller one than this program's cannot be seen. cpu: seconds of it, which other load disturbs less."""
+    it too, so a smaller one than this program's cannot be seen. cpu: seconds of it, which other load disturbs less. trouble:
+    why there are no runs."""
 
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     memory: int = 0
+    trouble: str = ""
 
     @property
     def median(self) -> float:

@@ -33,20 +33,16 @@ def measure(folder: str, *, quick: bool) -> list[Figure]:
     return [
         *(figures.rate(courses[name], timing, f"4 KB on loopback: {name}") for name, timing in timings.items()),
         figures.speed(f"{_WHAT}: {_OURS} beside the {_RAW}", timings[_OURS], timings[_RAW], "its rate", 0.3),
-        *(_beside(timings[_OURS], {name: timings[name] for name in _RIVALS}) if _POSTFIX in timings else ()),
+        *_beside(timings[_OURS], {name: timings[name] for name in _RIVALS if name in timings}),
     ]
 
 
 def _beside(ours: Timing, rivals: dict[str, Timing]) -> list[Figure]:
-    best = min(rivals, key=lambda name: rivals[name].median)
-    spent, theirs = figures.cpu(ours, _COUNT), min(figures.cpu(rivals[name], _COUNT) for name in (_POSTFIX, _TUNED))
-    return [
-        figures.speed(f"{_WHAT}: smartrelay beside the best rival", ours, rivals[best], best, 2),
-        Figure(
-            "CPU for each message: smartrelay beside Postfix",
-            None,
-            f"{spent:.2f} ms beside {theirs:.2f} ms",
-            "< Postfix's",
-            spent < theirs,
-        ),
-    ]
+    found = []
+    if best := figures.best(rivals):
+        found.append(figures.speed(f"{_WHAT}: smartrelay beside the best rival", ours, rivals[best], best, 2))
+    if theirs := [figures.cpu(rivals[name], _COUNT) for name in (_POSTFIX, _TUNED) if name in rivals and rivals[name].cpu]:
+        spent, least = figures.cpu(ours, _COUNT), min(theirs)
+        compared = f"{spent:.2f} ms beside {least:.2f} ms"
+        found.append(Figure("CPU each: smartrelay beside Postfix", None, compared, "< Postfix's", spent < least))
+    return found

@@ -8,7 +8,12 @@ from benchmarks.herd import Herd
 from benchmarks.private_root import PrivateRoot
 
 _CONFIGURATION = "SMARTHOST 127.0.0.1\nPORT {port}\nMAILNAME bench.example.test\n"
-_RECEIVED = "Received: from root (uid 0)\n\tid {one}\n\tby bench.example.test (DragonFly Mail Agent v0.13);\n\tSun, 22 Nov 2026 10:00:00 +0000\n"
+_RECEIVED = """\
+Received: from root (uid 0)
+\tid {one}
+\tby bench.example.test (DragonFly Mail Agent v0.13);
+\tSun, 22 Nov 2026 10:00:00 +0000
+"""
 
 
 class DmaQueue:
