@@ -4,27 +4,23 @@ import os
 import sys
 import threading
 
-from benchmarks.line import Line
 from benchmarks.process import plain_environment
 from tests.support.chunking_server import ChunkingServer
 from tests.support.process import ServerProcess
 
-_GREETING = "chunks.example.test"
 _TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 class ChunkingSink(ServerProcess):
     """A running one."""
 
+    greeting = "chunks.example.test"
+
     def __init__(self) -> None:
         super().__init__()
         environment = {**plain_environment(), "PYTHONPATH": _TOP}
         command = [sys.executable, "-m", "benchmarks.chunking_sink"]
-        self.run(lambda port: [*command, str(port)], greeting=_GREETING.encode(), environment=environment)
-
-    def line(self) -> Line:
-        """A line to it."""
-        return Line(self.port, _GREETING)
+        self.run(lambda port: [*command, str(port)], greeting=self.greeting.encode(), environment=environment)
 
 
 if __name__ == "__main__":

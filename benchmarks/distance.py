@@ -20,7 +20,12 @@ _WHAT = "2,000 x 4 KB over 20 ms"
 
 def measure(folder: str, *, quick: bool) -> list[Figure]:
     """The lines of the table."""
-    with Sink(counting=True) as sink, ChunkingSink() as chunks, Line(sink.port, NAME) as line, chunks.line() as other:
+    with (
+        Sink(counting=True) as sink,
+        ChunkingSink() as chunks,
+        Line(sink.port, NAME) as line,
+        Line(chunks.port, chunks.greeting) as other,
+    ):
         port, place = line.port, f"{folder}/rival"
         courses: dict[str, Course] = {
             _PIPELINING: Ours(folder, port, _COUNT),

@@ -11,7 +11,7 @@ from benchmarks.process import Timing, plain_environment
 from benchmarks.sink import Sink
 from tests.support.process import ServerProcess
 
-ROUNDS, QUICK = 7, 3
+ROUNDS, QUICK = 11, 5
 _OCTETS, _SMALL = 50_000_000, 1024
 _TARGETS = {"smtp-sink": 0.7, "a plain reader": 0.4}
 _MEMORY = 20
