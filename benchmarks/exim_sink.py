@@ -2,7 +2,7 @@
 
 import os
 
-from benchmarks.private_root import PrivateRoot
+from tests.support.private_root import PrivateRoot
 from tests.support.process import ServerProcess
 
 _USER = "Debian-exim"

@@ -5,7 +5,7 @@ import os
 
 from benchmarks import spools
 from benchmarks.herd import Herd
-from benchmarks.private_root import PrivateRoot
+from tests.support.private_root import PrivateRoot
 
 _CONFIGURATION = "SMARTHOST 127.0.0.1\nPORT {port}\nMAILNAME bench.example.test\n"
 _RECEIVED = """\

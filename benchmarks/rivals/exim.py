@@ -5,7 +5,7 @@ import subprocess
 
 from benchmarks import spools
 from benchmarks.herd import Herd
-from benchmarks.private_root import PrivateRoot
+from tests.support.private_root import PrivateRoot
 
 _USER = "Debian-exim"
 _PATH = {"PATH": "/usr/sbin:/usr/bin"}

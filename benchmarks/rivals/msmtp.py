@@ -4,7 +4,7 @@ import os
 
 from benchmarks import spools
 from benchmarks.herd import Herd
-from benchmarks.private_root import PrivateRoot
+from tests.support.private_root import PrivateRoot
 
 _SCRIPTS = "/usr/libexec/msmtp/msmtpq"
 _CONFIGURATION = """\

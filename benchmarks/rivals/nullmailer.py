@@ -6,7 +6,7 @@ import time
 
 from benchmarks import spools
 from benchmarks.herd import Herd
-from benchmarks.private_root import PrivateRoot
+from tests.support.private_root import PrivateRoot
 
 
 class NullmailerQueue:

@@ -6,8 +6,8 @@ import time
 
 from benchmarks import spools
 from benchmarks.herd import Herd
-from benchmarks.private_root import PrivateRoot
 from tests.support import debian
+from tests.support.private_root import PrivateRoot
 from tests.support.process import free_port
 
 _PATH = {"PATH": "/usr/sbin:/usr/bin"}

@@ -1,4 +1,4 @@
-"""A root of its own for a rival with compiled-in paths: this machine's /usr with the unpacked package laid over it, and the
+"""A root of its own for a program with compiled-in paths: this machine's /usr with the unpacked package laid over it, and the
 package's own /etc and /var. It is mounted only in the mount namespace of each command, and goes with it."""
 
 import os
