@@ -22,8 +22,13 @@ ROOTS = {
     "msmtp": ("msmtp",),
     "nullmailer": ("nullmailer",),
     "opensmtpd": ("opensmtpd",),
+    "opensmtpd-7": ("opensmtpd", "libc6"),
     "postfix": ("postfix", "libnss-wrapper"),
 }
+
+# Those that are not taken from this machine's release, with libraries from this one down to libc: OpenSMTPD before 7 cannot
+# do a TLS hand-shake with OpenSSL 3 as a server.
+RELEASES = {"opensmtpd-7": "trixie"}
 
 
 def root(name: str) -> str:
@@ -35,7 +40,9 @@ def root(name: str) -> str:
         unfinished = tempfile.mkdtemp(prefix=f"{name}.", dir=CACHE)
         os.chmod(unfinished, 0o755)
         try:
-            _unpack(_with_missing_libraries(ROOTS[name]), unfinished)
+            with tempfile.TemporaryDirectory() as lists:
+                options = _of_release(RELEASES[name], lists) if name in RELEASES else []
+                _unpack(_with_missing_libraries(ROOTS[name], options), unfinished, options)
             os.rename(unfinished, path)
         except OSError:
             if not os.path.isdir(path):
@@ -80,7 +87,28 @@ def is_installed(package: str) -> bool:
     return "installed" in subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
 
 
-def _with_missing_libraries(packages: tuple[str, ...]) -> list[str]:
+def _of_release(release: str, folder: str) -> list[str]:
+    """What tells apt to use this Debian release, from where this machine has its own; its lists are in `folder`."""
+    wanted = ["Created-By: Packages", "Label: Debian", "Component: main"]
+    asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted]
+    mirror = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    with open(f"{folder}/sources.list", "w", encoding="utf-8") as file:
+        file.write(f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} {release} main\n")
+    for path in ("lists/partial", "cache/archives/partial"):
+        os.makedirs(f"{folder}/{path}")
+    places = {
+        "Dir::Etc::SourceList": f"{folder}/sources.list",
+        "Dir::Etc::SourceParts": "/dev/null",
+        "Dir::State::Lists": f"{folder}/lists",
+        "Dir::Cache": f"{folder}/cache",
+        "APT::Sandbox::User": _user_name(),
+    }
+    options = [word for name, value in places.items() for word in ("-o", f"{name}={value}")]
+    subprocess.run(["apt-get", "-q", *options, "update"], check=True, stdout=subprocess.DEVNULL)
+    return options
+
+
+def _with_missing_libraries(packages: tuple[str, ...], options: list[str]) -> list[str]:
     """The packages, and each library below them that is not on this machine."""
     wanted: list[str] = []
     waiting = list(packages)
@@ -89,16 +117,17 @@ def _with_missing_libraries(packages: tuple[str, ...]) -> list[str]:
         if package in wanted:
             continue
         wanted.append(package)
-        listing = subprocess.run(["apt-cache", "depends", "--important", package], capture_output=True, text=True, check=True)
+        command = ["apt-cache", *options, "depends", "--important", package]
+        listing = subprocess.run(command, capture_output=True, text=True, check=True)
         below = re.findall(r"^[ |]*(?:Pre)?Depends: (lib[^\s:]+)", listing.stdout, re.MULTILINE)
         waiting += [library for library in below if not is_installed(library)]
     return wanted
 
 
-def _unpack(packages: list[str], folder: str) -> None:
+def _unpack(packages: list[str], folder: str, options: list[str]) -> None:
     with tempfile.TemporaryDirectory() as downloads:
         # As the user who runs this: apt's own sandbox user can't write into a private folder, and complains.
-        download = ["apt-get", "-q", "-o", f"APT::Sandbox::User={_user_name()}", "download", *packages]
+        download = ["apt-get", "-q", *options, "-o", f"APT::Sandbox::User={_user_name()}", "download", *packages]
         subprocess.run(download, cwd=downloads, check=True, stdout=subprocess.DEVNULL)
         for archive in sorted(glob.glob(f"{downloads}/*.deb")):
             subprocess.run(["dpkg-deb", "--extract", archive, folder], check=True)

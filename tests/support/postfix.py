@@ -6,9 +6,9 @@ Only its master, smtpd, cleanup and what those two ask run; nothing is delivered
 import os
 import re
 import subprocess
-from dataclasses import dataclass
 
 from tests.support import debian
+from tests.support.mail import KeptMail
 from tests.support.process import ServerProcess
 
 OWNER, POSTDROP = 64_901, 64_902
@@ -65,15 +65,6 @@ REFUSED = """\
 """
 
 
-@dataclass(frozen=True)
-class HeldMail:
-    """One message that Postfix took."""
-
-    sender: str
-    recipients: list[str]
-    content: bytes  # LF line ends; Postfix's own Received on top
-
-
 class PostfixServer(ServerProcess):
     """A running smtpd. It refuses the senders and recipients whose names begin with `bad` for good, with `late` for now;
     more: lines of its own for main.cf."""
@@ -107,11 +98,11 @@ class PostfixServer(ServerProcess):
         with open(f"{self.folder}/{path}", "w", encoding="utf-8") as file:
             file.write(text)
 
-    def messages(self) -> list[HeldMail]:
+    def messages(self) -> list[KeptMail]:
         """All mail that was taken, in no order: each is in its file before its reply is sent."""
         return [self._message(name) for name in sorted(os.listdir(f"{self.folder}/queue/hold"))]
 
-    def _message(self, name: str) -> HeldMail:
+    def _message(self, name: str) -> KeptMail:
         postcat = [debian.program("postfix", "usr/sbin/postcat"), "-c", f"{self.folder}/conf"]
 
         def said(*options: str) -> bytes:
@@ -119,7 +110,7 @@ class PostfixServer(ServerProcess):
             return subprocess.run(command, env=self._environment, check=True, capture_output=True, timeout=60).stdout
 
         envelope = said("-e").decode()
-        return HeldMail(
+        return KeptMail(
             re.findall(r"^sender: (.*)$", envelope, re.MULTILINE)[0],
             re.findall(r"^recipient: (.*)$", envelope, re.MULTILINE),
             said("-b", "-h"),

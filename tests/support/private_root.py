@@ -57,12 +57,13 @@ class PrivateRoot:
             file.write(text)
         return outside
 
-    def command(self, *words: str) -> list[str]:
-        """A command that runs inside."""
+    def command(self, *words: str, own_processes: bool = False) -> list[str]:
+        """A command that runs inside. own_processes: all that it starts ends with it, and before it is seen to end."""
         layers = f"{self._package}/usr:/usr"
         libraries = [f"{self._package}/{each}" for each in ("lib", "usr/lib") if os.path.isdir(f"{self._package}/{each}")]
         enter = ["/bin/sh", "-c", _ENTER, self.folder, layers, ":".join([*libraries, "/usr/lib"]), *words]
-        return ["/usr/bin/unshare", "--mount", "--propagation", "private", *enter]
+        apart = ["--pid", "--kill-child"] if own_processes else []
+        return ["/usr/bin/unshare", "--mount", "--propagation", "private", *apart, *enter]
 
     def remove(self) -> None:
         """Removes all of it; nothing is mounted there outside of its commands."""

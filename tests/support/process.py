@@ -83,13 +83,18 @@ class ServerProcess:
 
     def _end(self) -> None:
         if self.process is not None:
-            # The whole group, which is the server and what it forked for each connection: a child that outlived it
-            # would go on writing into the folder. They are gone when nobody holds the pipe any more.
-            os.killpg(self.process.pid, signal.SIGKILL)
+            # They are gone when nobody holds the pipe any more: a child that outlived its server would go on writing into
+            # the folder.
+            self._kill()
             self.process.wait()
             os.read(self._alive, 1)
             os.close(self._alive)
             self.process = None
+
+    def _kill(self) -> None:
+        """Kill the whole group, which is the server and what it forked for each connection."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """End the process and remove its folder."""
