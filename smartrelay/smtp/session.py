@@ -164,6 +164,9 @@ class Session:
                 answer = ends[-1]
             else:
                 answer = self._wind_up(answer)
+                if flight.is_one_too_many and self.completed and not self.over:
+                    self._turn_back(flight)
+                    return None
                 self.completed += self.client.wire.dialogue.state is not State.OVER
         except SessionBroken as broken:
             self.over = True
@@ -173,6 +176,15 @@ class Session:
             flight.answers |= dict(zip(flight.accepted, ends, strict=False))
         self.report(flight, answer)
         return following
+
+    def _turn_back(self, flight: Flight) -> None:
+        """The server has had as many messages in this session as it takes, and had not announced how many (MAILMAX)."""
+        self._mails = 0
+        if self._ahead is not None:
+            self.report(self._ahead, UNTOUCHED)
+            self._ahead = None
+        flight.refused = None
+        self.report(flight, UNTOUCHED)
 
     def _rider(self) -> tuple[Flight | None, list[Line]]:
         """The next transaction and its envelope, where that can ride behind the final dot."""

@@ -72,6 +72,12 @@ class Flight:
         """Whether anybody is there to send the text to."""
         return self.refused is None and bool(self.accepted)
 
+    @property
+    def is_one_too_many(self) -> bool:
+        """Whether the server found too many recipients before it was told of any: it means messages in this session."""
+        reply = self.refused.reply if self.refused is not None else None
+        return reply is not None and (reply.code, reply.enhanced) == (452, "4.5.3")
+
     def end(self, answer: Answer) -> dict[int, Answer]:
         """What came of it: `answer` for all for whom nothing stands yet. Who was refused before stays refused, even when
         the session breaks behind that (RFC 5321 section 3.8)."""

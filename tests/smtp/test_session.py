@@ -679,6 +679,28 @@ def test_the_servers_own_limit_on_messages_is_kept(smtp_server: Start, pipelinin
     assert [len(each.transactions) for each in server.sessions] == [3, 3, 2]
 
 
+@BOTH
+def test_a_limit_on_messages_that_was_not_announced_costs_no_message_anything(smtp_server: Start, pipelining: bool) -> None:
+    """452 4.5.3 to MAIL, as OpenSMTPD says it: of recipients there is none yet, so the session is full."""  # A-055 A-063 A-106
+
+    def on(point: str, argument: bytes, session: Seen) -> bytes | None:
+        return b"452 4.5.3 Too many messages sent" if point == "MAIL" and len(session.transactions) == 3 else None
+
+    server = smtp_server(keywords=KEYWORDS[pipelining], on=on)
+    found = relay_all(lambda: opened(server), numbered(8))
+    assert codes(found.values()) == SENT * 8
+    assert [len(each.transactions) for each in server.sessions] == [3, 3, 2]
+    assert all(each.commands[-1] == b"QUIT" for each in server.sessions)
+
+
+@BOTH
+def test_a_server_that_is_full_from_the_start_has_refused_the_message(smtp_server: Start, pipelining: bool) -> None:
+    """Or it would be asked for ever."""  # A-063
+    server = smtp_server(keywords=KEYWORDS[pipelining], replies={"MAIL": b"452 4.5.3 Too many messages sent"})
+    (answers,) = relay(opened(server), message([R1]))
+    assert codes(answers) == [(Phase.MAIL, 452)]
+
+
 def test_the_servers_own_limit_on_domains_is_kept(smtp_server: Start) -> None:  # A-106
     server = smtp_server(keywords=["PIPELINING", "LIMITS RCPTDOMAINMAX=2"])
     many = [f"r{number}@{domain}.example" for number, domain in enumerate("aAbcbbdea")]
