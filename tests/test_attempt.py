@@ -20,7 +20,7 @@ from smartrelay.spool.queue import Queue
 from tests.support.certificates import Certificates
 from tests.support.process import free_port
 from tests.support.queues import files, new_spool, put
-from tests.support.smtp_server import Action, Gate, Pieces, ScriptedServer
+from tests.support.smtp_server import Action, Gate, Pieces, ScriptedServer, Session
 
 Start = Callable[..., ScriptedServer]
 
@@ -220,6 +220,25 @@ def test_what_the_server_had_ended_before_goes_over_a_new_connection(place: Plac
     report = place.run(server)
     assert (report.sent, report.deferred) == (4, 0)
     assert len(server.accepted) == 4
+
+
+@pytest.mark.parametrize("refusal", [b"421 4.3.2 enough", b"452 4.5.3 Too many messages sent", Action.CLOSE])
+def test_a_message_in_several_transactions_survives_the_end_of_its_session(
+    place: Place, smtp_server: Start, refusal: bytes | Action
+) -> None:
+    """Its recipients are told of in parts, but it is one message: each gets it once."""  # A-056 A-063 A-106
+
+    def on(point: str, argument: bytes, session: Session) -> bytes | Action | None:
+        return refusal if point == "MAIL" and session.number == 0 and len(session.transactions) == 1 else None
+
+    server = smtp_server(on=on, keywords=["LIMITS RCPTMAX=2"])
+    place.limits = Limits(max_connections_per_host=1)
+    put(place.queue, ["first@x"])
+    put(place.queue, [f"r{number}@x" for number in range(5)])
+    report = place.run(server)
+    assert (report.sent, report.deferred, report.failed) == (6, 0, False), place.lines
+    assert recipients(server) == ["first@x", *(f"r{number}@x" for number in range(5))]
+    assert files(place.spool) == {}
 
 
 def test_a_connection_takes_so_many_messages_and_no_more(place: Place, smtp_server: Start) -> None:

@@ -103,6 +103,8 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
     def _tell(self, wanted: Transaction, answers: dict[int, Answer]) -> None:
         """What the session says of some of a message's recipients, by their place in the transaction."""
         consignment = cast(Consignment, wanted.cargo)
+        if consignment not in self._in_hand:
+            return  # it was in several transactions, and went back whole when the first of them was not begun
         answered = {consignment.recipients[place]: answer for place, answer in answers.items()}
         untouched = all(answer.trouble is Trouble.UNTOUCHED for answer in answers.values())
         if untouched or self._was_not_tried(consignment, answered):
