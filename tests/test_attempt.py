@@ -20,6 +20,7 @@ from smartrelay.spool.queue import Queue
 from tests.support.certificates import Certificates
 from tests.support.process import free_port
 from tests.support.queues import files, new_spool, put
+from tests.support.smtp_script import TIMEOUT
 from tests.support.smtp_server import Action, Gate, Pieces, ScriptedServer, Session
 
 Start = Callable[..., ScriptedServer]
@@ -259,6 +260,84 @@ def test_no_more_connections_than_allowed(place: Place, smtp_server: Start, limi
         put(place.queue)
     assert place.run(server).sent == 40
     assert server.peak_connections <= 2
+
+
+def in_background(manager: SmartHostESMTPRelayingManager) -> threading.Thread:
+    """A pass that goes on beside the test."""
+    thread = threading.Thread(target=manager.check_state)
+    thread.start()
+    return thread
+
+
+def test_five_connections_to_begin_with_and_more_with_success_up_to_the_limit(
+    place: Place, smtp_server: Start
+) -> None:  # A-064
+    looked, grown = threading.Event(), threading.Event()
+
+    def on(point: str, argument: bytes, session: Session) -> None:
+        if point == "DOT" and len(session.transactions) > 1:  # the first is the success that it takes
+            grown.wait(TIMEOUT)
+
+    server = smtp_server(on=on)
+    gate = server.gate("GREETING")
+    place.limits = Limits(max_connections_per_host=12)
+    for _ in range(120):
+        put(place.queue)
+    manager = place.manager(server, progress=lambda report, backlog: looked.set())
+    thread = in_background(manager)
+    server.wait_for(lambda: server.open_connections == 5)
+    looked.clear()
+    assert looked.wait(TIMEOUT)
+    assert server.peak_connections == 5
+    gate.open()
+    server.wait_for(lambda: server.open_connections == 12)
+    grown.set()
+    thread.join()
+    assert (manager.report.sent, manager.report.connections, server.peak_connections) == (120, 12, 12)
+
+
+@pytest.mark.parametrize("refusal", [b"421 4.7.0 too many connections", b"554 5.7.1 no", Action.CLOSE, Action.RESET])
+@pytest.mark.parametrize("held", ["EHLO", "DOT"])
+def test_a_host_that_takes_no_further_connection_is_full_and_not_down(
+    place: Place, smtp_server: Start, refusal: bytes | Action, held: str
+) -> None:
+    """While others stand, or are only being opened: they send all of it, nothing is put off, and it is not asked for more
+    again and again."""  # A-003 A-007 A-064 C-010
+    places, refused, refusals = threading.Semaphore(3), threading.Event(), list[int]()
+
+    def on(point: str, argument: bytes, session: Session) -> bytes | Action | None:
+        if point == "GREETING" and not places.acquire(blocking=False):
+            refusals.append(session.number)
+            refused.set()
+            return refusal
+        if point == held:
+            refused.wait(TIMEOUT)
+        return None
+
+    server = smtp_server(on=on)
+    place.limits = Limits(max_connections_per_host=20, max_messages_per_connection=1000)
+    for _ in range(150):
+        put(place.queue)
+    report = place.run(server)
+    assert (report.sent, report.deferred, report.failed) == (150, 0, False), place.lines
+    assert len(server.accepted) == 150 and report.connections == 3
+    # two of the first five, and one more for each hundred messages
+    assert 1 <= len(refusals) <= 4
+
+
+def test_a_port_that_closes_behind_those_who_stand_costs_nothing(place: Place, smtp_server: Start) -> None:  # A-007 A-064
+    server = smtp_server()
+    gate = server.gate("EHLO")
+    place.limits = Limits(max_connections_per_host=20)
+    for _ in range(90):
+        put(place.queue)
+    manager = place.manager(server)
+    thread = in_background(manager)
+    server.wait_for(lambda: server.open_connections == 5)
+    server.stop_listening()
+    gate.open()
+    thread.join()
+    assert (manager.report.sent, manager.report.deferred, manager.report.connections) == (90, 0, 5)
 
 
 def test_a_slow_next_hop_delays_no_other(place: Place, smtp_server: Start) -> None:  # C-011

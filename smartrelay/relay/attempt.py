@@ -38,6 +38,9 @@ _PER_CONNECTION = 5
 
 _FIRST_CONNECTIONS = 5
 
+_BEFORE_ONE_MORE = 100
+"""Messages that go through before a host that was full is asked for one connection more."""
+
 
 @dataclass(slots=True)
 class _Item:
@@ -74,12 +77,15 @@ class _AttemptManager:
         self._log = log
         self._most = most_connections
         self._window = min(_FIRST_CONNECTIONS, most_connections)
+        self._full = False
+        self._since_full = 0
         self._stopping = stopping
         self._clock = clock
         self._lock = threading.Lock()
         self._pending: deque[_Item] = deque()
         self._endpoint = 0
         self._open = 0
+        self._opening = 0
         self._fruitless = 0
         self._unwritten = 0
         self._given_up: Status | None = None
@@ -116,14 +122,19 @@ class _AttemptManager:
 
     def _connect(self, number: int, endpoint: Endpoint) -> bool:
         """One connection from its opening to its end; False when this worker is of no more use."""
+        relayer: SMTPManagedRelayer | Answer | None = None
+        with self._lock:
+            self._opening += 1
         try:
-            relayer: SMTPManagedRelayer | Answer = self._factory.build_relayer(endpoint, self)
+            relayer = self._factory.build_relayer(endpoint, self)
         except ConfigError as error:
             relayer = Answer(Phase.TLS, trouble=Trouble.CONFIGURATION, text=str(error))
+        finally:
+            with self._lock:
+                self._opening -= 1
+                self._open += not isinstance(relayer, Answer | None)
         if isinstance(relayer, Answer):
             return self.notify_no_connection(number, endpoint, relayer)
-        with self._lock:
-            self._open += 1
         self._report.add(connections=1)
         try:
             relayer.run()
@@ -188,8 +199,17 @@ class _AttemptManager:
         """These recipients have their mail."""
         with self._lock:
             self._fruitless = 0
-            self._window = min(self._most, self._window * 2)
+            self._widen()
         self._note(consignment, statuses)
+
+    def _widen(self) -> None:
+        if not self._full:
+            self._window = min(self._most, self._window * 2)
+            return
+        self._since_full += 1
+        if self._since_full >= _BEFORE_ONE_MORE:
+            self._since_full = 0
+            self._window = min(self._most, self.workers + 1)
 
     def notify_failure(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
         """These recipients were refused for good."""
@@ -223,12 +243,15 @@ class _AttemptManager:
         """A host could not be used. The next in the list is; after the last, the hop's mail waits for another pass.
 
         Returns whether the worker should go on. A host that others are connected to right now is not down but full: then
-        only the number of connections shrinks.
+        only the number of connections shrinks. Where others are just being connected, the last of them will know.
         """
         judgement = judge(answer, str(endpoint))
         with self._lock:
-            if self._open and judgement.scope is Scope.HOST:
-                self._window = max(1, self._window // 2)
+            others = self._open + self._opening
+            if others and judgement.scope is Scope.HOST:
+                # not what the window would allow, which may be far more than the host does
+                self._window = max(1, min(self._window // 2, others))
+                self._full, self._since_full = True, 0
                 return False
         self._log.warning(f"relay {self.hop.name}: {endpoint}: {judgement.status.text}")
         self._leave(number, judgement)
@@ -258,6 +281,7 @@ class _AttemptManager:
                 return
             self._endpoint += 1
             self._fruitless = 0
+            self._window, self._full = min(_FIRST_CONNECTIONS, self._most), False
             if self._endpoint >= len(self.hop.endpoints):
                 self._given_up = judgement.status
         if judgement.scope is Scope.ACCOUNT:

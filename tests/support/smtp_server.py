@@ -83,6 +83,11 @@ class ScriptedServer:
         """Hang at this point, in each session, until the gate is opened."""
         return self._gates.setdefault(point.upper(), Gate())
 
+    def stop_listening(self) -> None:
+        """Serve those that are connected, and refuse whoever comes."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
+
     def close(self) -> None:
         """Hang up on everybody and end all threads."""
         with self._changed:
