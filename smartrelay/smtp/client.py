@@ -8,6 +8,7 @@ everything. What it would do on the wire by itself is refused here by name.
 import smtplib
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
@@ -45,9 +46,17 @@ class SMTPClient(smtplib.SMTP):
     lmtp: LHLO instead of EHLO, and a reply for each recipient after the message (RFC 2033).
     """
 
-    def __init__(self, connected: socket.socket, hostname: str, timeouts: Timeouts, *, lmtp: bool = False) -> None:
+    def __init__(
+        self,
+        connected: socket.socket,
+        hostname: str,
+        timeouts: Timeouts,
+        *,
+        lmtp: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         # smtplib's own constructor would connect, and look our name up in the DNS
-        self.wire = Wire(connected, timeouts)
+        self.wire = Wire(connected, timeouts, clock)
         self.hostname = hostname
         self.timeouts = timeouts
         self.lmtp = lmtp

@@ -1,5 +1,7 @@
 """Opening a session according to policy: connect, greet, secure, sign in."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from smartrelay.config import Timeouts
@@ -34,23 +36,25 @@ class Policy:
     key: str = ""
 
 
-def open_session(target: Target, policy: Policy, *, connector: Connector = connect) -> Session | Answer:
+def open_session(
+    target: Target, policy: Policy, *, connector: Connector = connect, clock: Callable[[], float] = time.monotonic
+) -> Session | Answer:
     """The session, or the answer that ended the try. Raises ConfigError for files of the policy that cannot be used.
 
     A second connection is made, once, to a server that hangs up on EHLO (it gets HELO), and to one whose TLS fails where TLS
     was only better than nothing (it is spoken to in clear: RFC 3207 section 4.1). Never where TLS or a sign-in is required.
     """
-    opened = _open(target, policy, connector)
+    opened = _open(target, policy, connector, clock)
     if not isinstance(opened, Answer) or policy.tls in ("starttls", "implicit") or policy.signs_in:
         return opened
     if opened.phase is Phase.TLS and policy.tls == "opportunistic":
-        return _open(target, replace(policy, tls="none"), connector)
+        return _open(target, replace(policy, tls="none"), connector, clock)
     if opened.phase is Phase.EHLO and opened.trouble is Trouble.LOST and policy.extended and not policy.lmtp:
-        return _open(target, replace(policy, extended=False), connector)
+        return _open(target, replace(policy, extended=False), connector, clock)
     return opened
 
 
-def _open(target: Target, policy: Policy, connector: Connector) -> Session | Answer:
+def _open(target: Target, policy: Policy, connector: Connector, clock: Callable[[], float]) -> Session | Answer:
     connection = connector(target, policy.timeouts)
     if isinstance(connection, Answer):
         return connection
@@ -59,7 +63,7 @@ def _open(target: Target, policy: Policy, connector: Connector) -> Session | Ans
     except OSError:
         connection.close()
         return Answer(Phase.GREETING, trouble=Trouble.LOST, text=f"{Trouble.LOST} while {Phase.GREETING}")
-    client = SMTPClient(connection, policy.hostname, policy.timeouts, lmtp=policy.lmtp)
+    client = SMTPClient(connection, policy.hostname, policy.timeouts, lmtp=policy.lmtp, clock=clock)
     try:
         answer = _introduce(client, target.host, policy)
     except SessionBroken as broken:

@@ -37,6 +37,7 @@ from tests.smtp.scene import (
     target,
 )
 from tests.support.certificates import Certificate, Certificates
+from tests.support.clock import START, FakeClock
 from tests.support.smtp_server import Action, Gate, Pieces, ScriptedServer
 from tests.support.smtp_server import Session as Seen
 
@@ -268,18 +269,20 @@ def test_a_reply_is_bounded_in_time(smtp_server: Start) -> None:  # A-083 G-037
     assert caught.value.answer.trouble is Trouble.TIMEOUT
 
 
-def test_each_step_has_a_limit_of_its_own_and_they_do_not_add_up(smtp_server: Start) -> None:  # A-080
-    """Four answers after 0.4 of the limit each: more than it in all."""
-    limit = 1.0
-    wait = threading.Event()
+def test_each_step_has_a_limit_of_its_own_and_they_do_not_add_up(smtp_server: Start, clock: FakeClock) -> None:  # A-080
+    """Each answer comes after 0.8 of the limit."""
+    limit = 100.0
 
     def on(point: str, argument: bytes, session: Seen) -> None:
         if point in ("GREETING", "EHLO", "MAIL", "RCPT", "DATA", "DOT"):
-            wait.wait(limit * 0.3)
+            clock.advance(limit * 0.8)
 
     server = smtp_server(keywords=[], on=on)
     times = Timeouts(greeting=limit, command=limit, data=limit, data_block=limit, data_end=limit)
-    assert one(opened(server, timeouts=times), message(["r1@b.example"]))[0].good
+    session = open_session(target(server), policy(timeouts=times), clock=clock)
+    assert isinstance(session, Session), session
+    assert one(session, message(["r1@b.example"]))[0].good
+    assert clock() >= START + 6 * 0.8 * limit
 
 
 def test_a_block_that_nobody_takes_has_its_limit(smtp_server: Start) -> None:  # A-082 G-020
