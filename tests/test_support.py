@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.certificates import Certificate, Certificates
 from tests.support.exim import EximServer
+from tests.support.opensmtpd import OpensmtpdServer
 from tests.support.process import ServerProcess, free_port
 from tests.support.sink import SmtpSink
 from tests.support.smtp_server import Action, Answer, Gate, Pieces, ScriptedServer, Session
@@ -21,7 +22,7 @@ MESSAGE = b"Subject: caf\xc3\xa9\r\n\r\n..two dots\r\n.\r\nend\r\n"
 Start = Callable[..., ScriptedServer]
 
 
-def connect(server: ScriptedServer | SmtpSink | EximServer) -> smtplib.SMTP:
+def connect(server: ScriptedServer | SmtpSink | EximServer | OpensmtpdServer) -> smtplib.SMTP:
     return smtplib.SMTP("localhost", server.port, local_hostname="client.example.test", timeout=20)
 
 
@@ -87,6 +88,27 @@ def test_exim_speaks_tls_from_the_first_byte_and_login(certificates: Certificate
         assert client.auth("LOGIN", client.auth_login)[0] == 235
         client.sendmail("me@example.org", ["a@example.net"], MESSAGE)
         assert len(exim.messages()) == 1
+
+
+def test_opensmtpd_relays_for_those_who_signed_in_and_leaves_nothing(certificates: Certificates) -> None:
+    with OpensmtpdServer(certificates.server) as server:
+        with connect(server) as client:
+            client.starttls(context=ssl.create_default_context(cafile=certificates.ca_file))
+            with pytest.raises(smtplib.SMTPSenderRefused, match="Must issue an AUTH command first"):
+                client.sendmail("me@example.org", ["a@example.net"], MESSAGE)
+            assert sign_in(client, server.user, server.password) == 235
+            client.sendmail("me@example.org", ["a@example.net", "b@example.net"], MESSAGE)
+        (mail,) = server.messages()
+        assert (mail.sender, sorted(mail.recipients)) == ("me@example.org", ["a@example.net", "b@example.net"])
+        assert mail.content.endswith(MESSAGE.replace(b"\r\n", b"\n").partition(b"\n")[2])  # a Date comes behind the Subject
+        assert server.process is not None
+        started = [server.process.pid]
+        for pid in started:
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+                started += map(int, file.read().split())
+        assert len(started) > 5
+    assert not [pid for pid in started if os.path.exists(f"/proc/{pid}")]
+    assert not os.path.exists(server.folder)
 
 
 def test_a_server_that_does_not_start_says_why() -> None:
