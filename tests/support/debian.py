@@ -91,9 +91,11 @@ def _of_release(release: str, folder: str) -> list[str]:
     """What tells apt to use this Debian release, from where this machine has its own; its lists are in `folder`."""
     wanted = ["Created-By: Packages", "Label: Debian", "Component: main"]
     asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *wanted]
-    mirror = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    mirrors = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+    if not mirrors:
+        raise RuntimeError(f"apt knows no Debian mirror on this machine to take packages of {release} from")
     with open(f"{folder}/sources.list", "w", encoding="utf-8") as file:
-        file.write(f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} {release} main\n")
+        file.write(f"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirrors[0]} {release} main\n")
     for path in ("lists/partial", "cache/archives/partial"):
         os.makedirs(f"{folder}/{path}")
     places = {
