@@ -4,13 +4,14 @@ import argparse
 import importlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
 from benchmarks import machine
 from benchmarks.figures import Figure, table
 
-NAMES = ("enqueue", "passes", "listing", "relaying")
+NAMES = ("enqueue", "passes", "listing", "relaying", "wire", "trips", "distance", "large", "backlog", "others")
 
 
 def main() -> int:
@@ -19,6 +20,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; all of them without a name")
     parser.add_argument("--quick", action="store_true", help="few runs: the figures are rough")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is stopped all the same
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     print(machine.description(), flush=True)

@@ -10,12 +10,14 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from grp import getgrnam
 
 from benchmarks.process import Command
 from benchmarks.spools import REASON, RECIPIENT, SENDER
 from tests.support import debian
 
+Start = Callable[[list[str], dict[str, str]], "subprocess.Popen[bytes]"]
 _OWNER, _GROUP = "news", "uucp"
 _OWNED = ("incoming", "active", "bounce", "defer", "deferred", "flush", "saved", "trace", "corrupt", "hold", "private")
 _MAIN = """\
@@ -34,7 +36,6 @@ inet_interfaces = loopback-only
 alias_maps =
 import_environment = MAIL_CONFIG LD_LIBRARY_PATH
 export_environment = MAIL_CONFIG LD_LIBRARY_PATH
-defer_transports = smtp
 """
 _MASTER = """\
 qmgr      unix  n       -       n       300     1       qmgr
@@ -50,10 +51,18 @@ def usable() -> bool:
     return os.geteuid() == 0
 
 
-class Postfix:
-    """One instance in `folder`; its daemons run only between `start` and `stop`."""
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
 
-    def __init__(self, folder: str) -> None:
+
+class Postfix:
+    """One instance in `folder`; its daemons run only between `start` and `stop`.
+
+    settings, services: more lines of its own for main.cf and master.cf; by themselves nothing is ever relayed.
+    """
+
+    def __init__(self, folder: str, settings: str = "defer_transports = smtp\n", services: str = "") -> None:
+        self._folder = folder
         self._root = debian.root("postfix")
         self._queue = f"{folder}/queue"
         self._master: subprocess.Popen[bytes] | None = None
@@ -74,7 +83,7 @@ class Postfix:
             os.chmod(f"{self._queue}/{name}", mode)
             os.chown(f"{self._queue}/{name}", self._uid, getgrnam(_GROUP).gr_gid)
         main = _MAIN.format(folder=folder, root=self._root, owner=_OWNER, group=_GROUP)
-        for name, text in (("main.cf", main), ("master.cf", _MASTER)):
+        for name, text in (("main.cf", main + settings), ("master.cf", _MASTER + services)):
             with open(f"{folder}/conf/{name}", "w", encoding="utf-8") as file:
                 file.write(text)
         self._pickup = -1
@@ -93,13 +102,13 @@ class Postfix:
         """How many messages sendmail has left for the pickup daemon."""
         return len(os.listdir(f"{self._queue}/maildrop"))
 
-    def fill(self, count: int, octets: int) -> None:
-        """Deferred messages with their reasons, in the form of Postfix 3's queue files, not due for an hour."""
+    def fill(self, count: int, octets: int, *, reasons: bool = True) -> None:
+        """Deferred messages, with their reasons if wanted, in the form of Postfix 3's queue files, not due for an hour."""
         now = int(time.time())
         for number in range(count):
             name = f"{number % 0xFFFFF:05X}{0x100000 + number:X}"
             content, defer = _queue_file(octets, now, name), _defer_file()
-            for queue, mode, text in (("deferred", 0o700, content), ("defer", 0o600, defer)):
+            for queue, mode, text in (("deferred", 0o700, content), ("defer", 0o600, defer))[: 1 + reasons]:
                 folder = f"{self._queue}/{queue}/{name[0]}"
                 if not os.path.isdir(folder):
                     os.mkdir(folder, 0o700)
@@ -110,12 +119,10 @@ class Postfix:
                     os.fchown(file.fileno(), self._uid, -1)
             os.utime(f"{self._queue}/deferred/{name[0]}/{name}", (now + 3600, now + 3600))
 
-    def start(self) -> None:
-        """Starts the daemons that a listing needs; returns when they answer."""
+    def start(self, start: Start = _start) -> None:
+        """Starts the daemons by `start`; returns when they answer."""
         command = [f"{self._root}/usr/lib/postfix/sbin/master", "-d", "-c", self.environment["MAIL_CONFIG"]]
-        self._master = subprocess.Popen(
-            command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0
-        )
+        self._master = start(command, self.environment)
         for _ in range(200):
             try:
                 with socket.socket(socket.AF_UNIX) as probe:
@@ -135,6 +142,10 @@ class Postfix:
             os.close(self._pickup)
             self._pickup = -1
         shutil.rmtree(self._queue, ignore_errors=True)
+
+    def remove(self) -> None:
+        """Removes all of it, so that the next one can have the place."""
+        shutil.rmtree(self._folder)
 
 
 def _record(kind: str, value: str) -> bytes:

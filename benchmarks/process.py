@@ -7,6 +7,7 @@ import os
 import random
 import statistics
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -28,11 +29,13 @@ class Command:
 @dataclass(slots=True)
 class Timing:
     """The runs of one command. memory: its greatest resident set in octets; Linux counts that of the process that started
-    it too, so a smaller one than this program's cannot be seen. cpu: seconds of it, which other load disturbs less."""
+    it too, so a smaller one than this program's cannot be seen. cpu: seconds of it, which other load disturbs less. trouble:
+    why there are no runs."""
 
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     memory: int = 0
+    trouble: str = ""
 
     @property
     def median(self) -> float:
@@ -65,6 +68,20 @@ def run(command: Command, output: str, timing: Timing) -> None:
     timing.seconds.append(took)
     timing.cpu.append(usage.ru_utime + usage.ru_stime)
     timing.memory = max(timing.memory, usage.ru_maxrss * 1024)
+
+
+def apart(work: Callable[[], None]) -> None:
+    """Does it in a process of its own, so that the memory it takes is not found in those that are started later."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        raise Failed("preparing failed")
 
 
 def compare(

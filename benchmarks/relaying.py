@@ -2,32 +2,17 @@
 
 import json
 import os
-import pwd
 
 from benchmarks import installed, spools
+from benchmarks.courses import ONE_CONNECTION
 from benchmarks.figures import Figure
 from benchmarks.process import Timing, compare
-from tests.support import debian
-from tests.support.process import NOBODY, ServerProcess
+from benchmarks.sink import Sink
 
 ROUNDS, QUICK = 7, 2
 _COUNT, _OCTETS = 2000, 4096
 _LOOP, _ONE, _DEFAULTS = "smtplib", "one connection", "defaults"
-_LIMITS = {_ONE: "max_connections_per_host = 1\nmax_messages_per_connection = 1000000", _DEFAULTS: ""}
-
-
-class _Sink(ServerProcess):
-    """smtp-sink that keeps nothing of what it gets."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        user = ["-u", pwd.getpwuid(NOBODY).pw_name] if os.getuid() == 0 else []
-        program = debian.program("postfix", "usr/sbin/smtp-sink")
-        self.run(
-            lambda port: [program, *user, "-h", "sink.example.test", f"127.0.0.1:{port}", "1000"],
-            greeting=b"sink.example.test",
-            environment=debian.environment("postfix", self.folder),
-        )
+_LIMITS = {_ONE: ONE_CONNECTION, _DEFAULTS: ""}
 
 
 def measure(folder: str, *, quick: bool) -> list[Figure]:
@@ -36,7 +21,7 @@ def measure(folder: str, *, quick: bool) -> list[Figure]:
     with open(message, "wb") as file:
         file.write(spools.text(_OCTETS))
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "smtplib_loop.py")
-    with _Sink() as sink:
+    with Sink() as sink:
         commands = {_LOOP: installed.python("-I", script, str(sink.port), str(_COUNT), message)}
         for name, limits in _LIMITS.items():
             config = installed.configuration(f"{folder}/{name}.toml", f"{folder}/spool", port=sink.port, limits=limits)

@@ -50,7 +50,7 @@ class _End(Exception):
 class ChunkingServer:
     """The server. taken: what it took, in order; commands: the lines of each connection. mute: it keeps its replies back.
 
-    buffers: octets of its socket buffers, both ways. certificate: TLS from the first octet.
+    buffers: octets of its socket buffers, both ways. certificate: TLS from the first octet. port: 0 for any that is free.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class ChunkingServer:
         certificate: Certificate | None = None,
         buffers: int = 0,
         at_once: bool = False,
+        port: int = 0,
     ) -> None:
         self.taken: list[Taken] = []
         self.commands: list[list[bytes]] = []
@@ -71,7 +72,7 @@ class ChunkingServer:
         if buffers:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
-        self._listener.bind(("127.0.0.1", 0))
+        self._listener.bind(("127.0.0.1", port))
         self._listener.listen()
         self.port: int = self._listener.getsockname()[1]
         self._sockets: set[socket.socket] = set()

@@ -15,9 +15,13 @@ import tempfile
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CACHE = os.environ.get("SMARTRELAY_TEST_CACHE") or os.path.join(ROOT, ".cache", "debian")
 
-# The roots that tests use, and the packages in each.
+# The roots that tests and benchmarks use, and the packages in each.
 ROOTS = {
+    "dma": ("dma",),
     "exim": ("exim4-daemon-light", "libnss-wrapper"),
+    "msmtp": ("msmtp",),
+    "nullmailer": ("nullmailer",),
+    "opensmtpd": ("opensmtpd",),
     "postfix": ("postfix", "libnss-wrapper"),
 }
 

@@ -1,0 +1,55 @@
+"""msmtp's queue script: a shell that starts one msmtp for each message."""
+
+import os
+
+from benchmarks import spools
+from benchmarks.herd import Herd
+from benchmarks.private_root import PrivateRoot
+
+_SCRIPTS = "/usr/libexec/msmtp/msmtpq"
+_CONFIGURATION = """\
+defaults
+logfile /root/.msmtp.log
+account default
+host 127.0.0.1
+port {port}
+from sender@bench.example.test
+tls off
+auth off
+domain bench.example.test
+"""
+
+
+class MsmtpQueue:
+    """A queue that `msmtp-queue -r` flushes."""
+
+    name = "msmtp"
+
+    def __init__(self, folder: str, port: int) -> None:
+        self._root = PrivateRoot(folder, "msmtp")
+        os.chmod(self._root.write("root/.msmtprc", _CONFIGURATION.format(port=port)), 0o600)
+        self._queue = f"{folder}/root/.msmtp.queue"
+        os.mkdir(self._queue, 0o700)
+        self.herd = Herd()
+
+    def fill(self, count: int, octets: int) -> None:
+        text = spools.text(octets).decode("ascii")
+        for number in range(count):
+            name = f"root/.msmtp.queue/2026-11-22-{number:06}"
+            self._root.write(f"{name}.mail", text)
+            self._root.write(f"{name}.msmtp", f"{spools.RECIPIENT}\n")
+
+    def start(self) -> None:
+        pass
+
+    def flush(self) -> None:
+        # x: no test whether there is a connection, which it would make over the Internet.
+        environment = {"HOME": "/root", "PATH": f"{_SCRIPTS}:/usr/bin:/bin", "EMAIL_QUEUE_QUIET": "t", "EMAIL_CONN_TEST": "x"}
+        self.herd.start(self._root.command(f"{_SCRIPTS}/msmtp-queue", "-r"), environment)
+
+    def left(self) -> int:
+        return len(os.listdir(self._queue)) // 2
+
+    def stop(self) -> None:
+        self.herd.disband()
+        self._root.remove()
