@@ -4,6 +4,7 @@ What may be handed to another host, what is tried once, and in which order verdi
 """
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from smartrelay.config import Auth, Config, Limits, Relay, Timeouts
 from smartrelay.maillog import MailLog
 from smartrelay.relay.manager import SmartHostESMTPRelayingManager, SmartHostSMTPRelayingManager, _checkState
+from smartrelay.relay.pace import Pace
 from smartrelay.relay.report import Report
 from smartrelay.routing.relays import Routes
 from smartrelay.spool.journal import Journal
@@ -393,3 +395,36 @@ def test_a_server_that_answers_in_pieces_is_understood(place: Place, smtp_server
     gate.open()
     thread.join()
     assert manager.report.sent == 1
+
+
+# As many connections as are of use.
+
+
+def test_a_first_connection_goes_alone_while_it_keeps_the_processor_busy(place: Place, smtp_server: Start) -> None:
+    server = smtp_server()
+    for _ in range(40):
+        put(place.queue)
+    report = place.run(server, pace=Pace(processor=time.monotonic))
+    assert (report.sent, report.connections) == (40, 1)
+
+
+def test_connections_that_keep_the_processor_busy_are_let_go_but_for_one(place: Place, smtp_server: Start) -> None:
+    """Threads in each other's way: each ends behind the message that it is at, and nothing is tried twice."""
+    crowd: set[int] = set()
+    crowded = threading.Event()
+
+    def on(point: str, argument: bytes, session: object) -> None:
+        if point == "DOT":
+            crowd.add(getattr(session, "number", 0))
+            if len(crowd) >= 5:
+                crowded.set()
+            assert crowded.wait(20)
+
+    server = smtp_server(on=on)
+    place.limits = Limits(max_messages_per_connection=1000)
+    for _ in range(400):
+        put(place.queue)
+    report = place.run(server, pace=Pace(processor=lambda: time.monotonic() if crowded.is_set() else 0.0))
+    assert (report.sent, report.deferred, report.connections) == (400, 0, 5)
+    assert len(server.accepted) == 400
+    assert max(len(session.transactions) for session in server.sessions) > 200
