@@ -18,7 +18,7 @@ def measure(folder: str, *, quick: bool) -> list[Figure]:
         if herd.usable():
             postfix = Theirs(lambda: PostfixQueue(f"{folder}/rival", sink.port), sink, _MANY, weigh=True)
             courses["Postfix"] = postfix
-        timings = compare(courses, 1 if quick else ROUNDS)
+        timings = compare(courses, ROUNDS)
     few, many = timings["few"], timings["many"]
     more = (many.memory - few.memory) / 1e6
     found = [

@@ -28,7 +28,7 @@ class Course(Protocol):
 
 ONE_CONNECTION = "max_connections_per_host = 1\nmax_messages_per_connection = 1000000"
 _RAW_LOOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "raw_loop.py")
-_TIMEOUT = 240.0
+_STARTED, _TIMEOUT = 3.0, 240.0
 
 
 class NotRun(Exception):
@@ -99,22 +99,24 @@ class Theirs:
             before, spent, begin = self.sink.taken(), rival.herd.cpu(), time.perf_counter()
             rival.flush()
             while self.sink.taken() - before < self.count:
-                _go_on(rival, begin, self.sink.taken() - before, self.count)
+                self._must_go_on(rival, begin, before)
                 if self.weigh:
                     timing.memory = max(timing.memory, rival.herd.memory())
                 time.sleep(0.1 if self.weigh else 0.005)
             timing.seconds.append(time.perf_counter() - begin)
-            while rival.left():
-                _go_on(rival, begin, 0, self.count)
+            while rival.left() and time.perf_counter() - begin < _TIMEOUT:
                 time.sleep(0.02)
             timing.cpu.append(rival.herd.cpu() - spent)
         finally:
             rival.stop()
 
-
-def _go_on(rival: Rival, begin: float, sent: int, count: int) -> None:
-    if time.perf_counter() - begin > _TIMEOUT:
-        raise RuntimeError(f"{rival.name} sent {sent} of {count} in {_TIMEOUT:.0f} s, {rival.left()} are left")
+    def _must_go_on(self, rival: Rival, begin: float, before: int) -> None:
+        """Raises RuntimeError when it takes too long, or when nothing runs any more and not all was taken."""
+        took = time.perf_counter() - begin
+        ended = took > _STARTED and not rival.herd.pids()
+        sent = self.sink.taken() - before
+        if sent < self.count and (ended or took > _TIMEOUT):
+            raise RuntimeError(f"{rival.name} sent {sent} of {self.count} in {took:.0f} s, {rival.left()} are left")
 
 
 class Floor:

@@ -1,5 +1,6 @@
 """The `smartrelay` command."""
 
+import gc
 import os
 import signal
 import sys
@@ -16,6 +17,8 @@ def main() -> None:
 
     if is_idle(sys.argv[1:]):
         return
+    # of what is imported nothing becomes garbage: to look for some is a tenth of the start; who runs for long turns it on
+    gc.disable()
     from smartrelay.cli.main import run
 
     if interruptible:

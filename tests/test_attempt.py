@@ -4,6 +4,7 @@ What may be handed to another host, what is tried once, and in which order verdi
 """
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from smartrelay.config import Auth, Config, Limits, Relay, Timeouts
 from smartrelay.maillog import MailLog
 from smartrelay.relay.manager import SmartHostESMTPRelayingManager, SmartHostSMTPRelayingManager, _checkState
+from smartrelay.relay.pace import Pace
 from smartrelay.relay.report import Report
 from smartrelay.routing.relays import Routes
 from smartrelay.spool.journal import Journal
@@ -291,9 +293,12 @@ def test_five_connections_to_begin_with_and_more_with_success_up_to_the_limit(
     assert server.peak_connections == 5
     gate.open()
     server.wait_for(lambda: server.open_connections == 12)
+    looked.clear()
+    assert looked.wait(TIMEOUT)
+    assert server.open_connections <= 12
     grown.set()
     thread.join()
-    assert (manager.report.sent, manager.report.connections, server.peak_connections) == (120, 12, 12)
+    assert (manager.report.sent, manager.report.deferred) == (120, 0)
 
 
 @pytest.mark.parametrize("refusal", [b"421 4.7.0 too many connections", b"554 5.7.1 no", Action.CLOSE, Action.RESET])
@@ -303,26 +308,31 @@ def test_a_host_that_takes_no_further_connection_is_full_and_not_down(
 ) -> None:
     """While others stand, or are only being opened: they send all of it, nothing is put off, and it is not asked for more
     again and again."""  # A-003 A-007 A-064 C-010
-    places, refused, refusals = threading.Semaphore(3), threading.Event(), list[int]()
+    lock, refused, refusals = threading.Lock(), threading.Event(), list[Session]()
+    standing: list[Session] = []
 
     def on(point: str, argument: bytes, session: Session) -> bytes | Action | None:
-        if point == "GREETING" and not places.acquire(blocking=False):
-            refusals.append(session.number)
-            refused.set()
-            return refusal
+        if point == "GREETING":
+            with lock:
+                standing[:] = [each for each in standing if not each.closed]
+                if len(standing) == 3:
+                    refusals.append(session)
+                    refused.set()
+                    return refusal
+                standing.append(session)
         if point == held:
             refused.wait(TIMEOUT)
         return None
 
     server = smtp_server(on=on)
     place.limits = Limits(max_connections_per_host=20, max_messages_per_connection=1000)
-    for _ in range(150):
+    for _ in range(300):
         put(place.queue)
     report = place.run(server)
-    assert (report.sent, report.deferred, report.failed) == (150, 0, False), place.lines
-    assert len(server.accepted) == 150 and report.connections == 3
-    # two of the first five, and one more for each hundred messages
-    assert 1 <= len(refusals) <= 4
+    assert (report.sent, report.deferred, report.failed) == (300, 0, False), place.lines
+    assert len(server.accepted) == 300
+    # two of the first five, and one more for each hundred messages; a connection that was let go may come back too early
+    assert 1 <= len(refusals) <= 10
 
 
 def test_a_port_that_closes_behind_those_who_stand_costs_nothing(place: Place, smtp_server: Start) -> None:  # A-007 A-064
@@ -337,7 +347,7 @@ def test_a_port_that_closes_behind_those_who_stand_costs_nothing(place: Place, s
     server.stop_listening()
     gate.open()
     thread.join()
-    assert (manager.report.sent, manager.report.deferred, manager.report.connections) == (90, 0, 5)
+    assert (manager.report.sent, manager.report.deferred) == (90, 0)
 
 
 def test_a_slow_next_hop_delays_no_other(place: Place, smtp_server: Start) -> None:  # C-011
@@ -491,3 +501,36 @@ def test_a_server_that_answers_in_pieces_is_understood(place: Place, smtp_server
     gate.open()
     thread.join()
     assert manager.report.sent == 1
+
+
+# As many connections as are of use.
+
+
+def test_a_first_connection_goes_alone_while_it_keeps_the_processor_busy(place: Place, smtp_server: Start) -> None:
+    server = smtp_server()
+    for _ in range(40):
+        put(place.queue)
+    report = place.run(server, pace=Pace(processor=time.monotonic))
+    assert (report.sent, report.connections) == (40, 1)
+
+
+def test_connections_that_keep_the_processor_busy_are_let_go_but_for_one(place: Place, smtp_server: Start) -> None:
+    """Threads in each other's way: each ends behind the message that it is at, and nothing is tried twice."""
+    crowd: set[int] = set()
+    crowded = threading.Event()
+
+    def on(point: str, argument: bytes, session: object) -> None:
+        if point == "DOT":
+            crowd.add(getattr(session, "number", 0))
+            if len(crowd) >= 5:
+                crowded.set()
+            assert crowded.wait(20)
+
+    server = smtp_server(on=on)
+    place.limits = Limits(max_messages_per_connection=1000)
+    for _ in range(400):
+        put(place.queue)
+    report = place.run(server, pace=Pace(processor=lambda: time.monotonic() if crowded.is_set() else 0.0))
+    assert (report.sent, report.deferred, report.connections) == (400, 0, 5)
+    assert len(server.accepted) == 400
+    assert max(len(session.transactions) for session in server.sessions) > 200

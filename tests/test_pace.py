@@ -1,4 +1,4 @@
-"""Another connection is of use only while our threads have time to wait in."""
+"""Another connection is of use only while our threads have time to wait in; one is too many when they have none."""
 
 from smartrelay.relay.pace import Pace
 
@@ -14,30 +14,35 @@ class Machine:
         self.spent += seconds * share
 
 
-def test_it_is_busy_until_it_can_be_told() -> None:
+def test_it_is_neither_free_nor_busy_until_it_can_be_told() -> None:
     """The first connection shows how fast the server is, before a second one is made."""
     machine = Machine()
     pace = Pace(lambda: machine.spent, lambda: machine.now)
     machine.go_on(0.005, 0.0)
-    assert pace.is_busy()
+    pace.look()
+    assert (pace.free, pace.busy) == (False, False)
     machine.go_on(0.006, 0.0)
-    assert not pace.is_busy()
+    pace.look()
+    assert (pace.free, pace.busy) == (True, False)
 
 
 def test_only_the_time_since_the_last_look_counts() -> None:
     machine = Machine()
     pace = Pace(lambda: machine.spent, lambda: machine.now)
     found = []
-    for share in (0.1, 0.95, 0.95, 0.3, 1.9):
+    for share in (0.1, 0.95, 0.95, 0.7, 1.9, 0.3):
         machine.go_on(0.02, share)
-        found.append(pace.is_busy())
-    assert found == [False, True, True, False, True]
+        pace.look()
+        found.append((pace.free, pace.busy))
+    free, busy, neither = (True, False), (False, True), (False, False)
+    assert found == [free, busy, busy, neither, busy, free]
 
 
 def test_looks_in_quick_succession_do_not_change_its_mind() -> None:
     machine = Machine()
     pace = Pace(lambda: machine.spent, lambda: machine.now)
     machine.go_on(0.02, 0.0)
-    assert not pace.is_busy()
+    pace.look()
     machine.go_on(0.001, 1.0)
-    assert not pace.is_busy()
+    pace.look()
+    assert pace.free and not pace.busy

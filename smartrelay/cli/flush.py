@@ -1,5 +1,6 @@
 """`smartrelay flush`: one pass over what is due, or a loop of passes."""
 
+import gc
 import os
 import signal
 import sys
@@ -98,6 +99,8 @@ def flush(
         return show_plan(common, wish.chosen, everything=wish.told, as_json=as_json)
     run = _Run(common, wish, wait=wait, fail_if_busy=fail_if_busy, as_json=as_json)
     run.prepare(for_ever=every is not None)
+    gc.freeze()
+    gc.enable()
     return run.repeat(every) if every is not None else run.once()
 
 

@@ -3,7 +3,7 @@
 import binascii
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from smartrelay.mail import header
 from smartrelay.mail.envelope import Envelope
@@ -13,8 +13,7 @@ _LONGEST_HEADER = 1 << 16
 """Octets of the original's header that are returned; nobody reads more, and a notice must stay small."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """The message that a notice is about. header: its header as stored."""
 
     queue_id: str

@@ -1,6 +1,6 @@
 """What came of one attempt for one recipient: delivered, deferred or failed, with the words that say why (RFC 3463)."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 DELIVERED = "delivered"
 DEFERRED = "deferred"
@@ -9,8 +9,7 @@ FINAL = frozenset((DELIVERED, FAILED))
 """Only these two end a recipient's way; a missing or unknown result is a deferral, never a bounce."""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """The result for one recipient.
 
     dsn: enhanced status code "x.y.z". text: one printable line; the server's own words where a server spoke. code: its

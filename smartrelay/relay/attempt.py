@@ -86,6 +86,7 @@ class _AttemptManager:
         self._endpoint = 0
         self._open = 0
         self._opening = 0
+        self._surplus = 0
         self._fruitless = 0
         self._unwritten = 0
         self._given_up: Status | None = None
@@ -106,6 +107,19 @@ class _AttemptManager:
         """Whether one more connection would be of use."""
         useful = -(-self.backlog // _PER_CONNECTION)
         return self.workers < min(self._window, useful)
+
+    def retire_worker(self) -> None:
+        """Has one of several connections end behind the message that it is at."""
+        with self._lock:
+            self._surplus = int(self.workers > 1)
+
+    def is_surplus(self) -> bool:
+        """Whether the connection that asks shall end."""
+        if not self._surplus:
+            return False
+        with self._lock:
+            surplus, self._surplus = self._surplus, 0
+        return bool(surplus)
 
     # a worker's life
 
@@ -142,7 +156,7 @@ class _AttemptManager:
             with self._lock:
                 self._open -= 1
             self.notify_done(number, endpoint, relayer.completed, relayer.last_trouble)
-        return True
+        return not relayer.retired
 
     def take(self) -> Consignment | None:
         """The next consignment, in hand; None when there is none or the pass is to stop."""

@@ -5,8 +5,8 @@ the relay's mail and never bounces any. MESSAGE: this message, at any recipient.
 the table does not know defers the message: only a plain no may bounce (law 2).
 """
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status, printable
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
@@ -21,8 +21,7 @@ class Scope(Enum):
     RECIPIENT = "recipient"
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What an answer means. scope is None where there is nothing to blame."""
 
     scope: Scope | None

@@ -28,7 +28,7 @@ _LOOK = 0.5
 """Seconds between looks at the spool while workers run."""
 
 _RAMP = 0.02
-"""Seconds between looks whether another connection is of use, while one is wanted."""
+"""Seconds between looks whether there are too few connections or too many, while either can be."""
 
 _START_AFTER = 64
 """Planned messages after which workers are started beside the planning."""
@@ -58,6 +58,7 @@ class SmartHostESMTPRelayingManager:
         wanted: Wanted | None = None,
         everything: bool = False,
         clock: Callable[[], float] = time.time,
+        pace: Pace | None = None,
         progress: Callable[[Report, int], None] = lambda report, backlog: None,
     ) -> None:
         self.report = Report()
@@ -75,7 +76,7 @@ class SmartHostESMTPRelayingManager:
         self._attempts: dict[NextHop, _AttemptManager] = {}
         self._factories: dict[NextHop, SMTPManagedRelayerFactory] = {}
         self._workers: set[threading.Thread] = set()
-        self._pace = Pace()
+        self._pace = pace or Pace()
         self._seen: set[str] = set()
         self._ledger = Ledger(queue, log, self.report, config.hostname, config.retry, clock)
 
@@ -113,7 +114,7 @@ class SmartHostESMTPRelayingManager:
                     break
                 continue
             with self._changed:
-                self._changed.wait(_RAMP if self._wanting() else _LOOK)
+                self._changed.wait(_RAMP if len(self._workers) > 1 or self._wanting() else _LOOK)
             if time.monotonic() - looked >= _LOOK:
                 self._ledger.settle()
                 self._look()
@@ -220,11 +221,15 @@ class SmartHostESMTPRelayingManager:
         return [attempt for attempt in self._attempts.values() if attempt.wants_worker()]
 
     def _start_workers(self) -> None:
-        """Starts a worker wherever one is of use, one for each next hop in turn, within the limits."""
-        busy = self._pace.is_busy()
+        """Starts a worker wherever one is of use, one for each next hop in turn, within the limits; lets one go where there
+        are too many."""
+        self._pace.look()
+        if self._pace.busy:
+            for attempt in self._attempts.values():
+                attempt.retire_worker()
         # a pass that is to stop would start them for ever: they end at once, and their mail waits on
         while not self._stopping.is_set():
-            wanting = [attempt for attempt in self._wanting() if not attempt.workers or not busy]
+            wanting = [attempt for attempt in self._wanting() if self._pace.free or not attempt.workers]
             if not wanting:
                 break
             for attempt in wanting[: self._config.limits.max_connections - len(self._workers)]:

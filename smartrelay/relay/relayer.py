@@ -40,7 +40,8 @@ class ManagedRelayerMixin:
 class SMTPManagedRelayer(ManagedRelayerMixin):
     """One session of plain SMTP: HELO, no extension, one message after the other (RFC 5321 section 4.1.4).
 
-    most: messages in one session. completed: how many went through. last_trouble: what ended it, if anything did.
+    most: messages in one session. completed: how many went through. last_trouble: what ended it, if anything did. retired:
+    whether it ended because there were too many.
     """
 
     extended = False
@@ -56,6 +57,7 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         self.manager = manager
         self.session = session
         self.last_trouble: Judgement | None = None
+        self.retired = False
         self._left = most
         self._stopping = stopping
         self._clock = clock
@@ -80,7 +82,8 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
 
     def _pull(self) -> Transaction | None:
         """The next message for the session."""
-        if self._left <= 0:
+        self.retired = self.retired or self.manager.is_surplus()
+        if self._left <= 0 or self.retired:
             return None
         consignment = self.manager.take()
         if consignment is None:

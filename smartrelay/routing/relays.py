@@ -5,6 +5,7 @@ Rules are looked up at each attempt, never frozen at enqueue: a changed configur
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from smartrelay.config import Auth, Config, Relay
@@ -20,8 +21,7 @@ _SCHEMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """One host to speak to. tls: NO_TLS, OPPORTUNISTIC (if offered), STARTTLS or IMPLICIT (both required, verified). path:
     a local socket instead of a host (LMTP only)."""
 
@@ -63,8 +63,7 @@ class NextHop:
         return f"NextHop({self.name!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One `[[relay]]` with its URLs understood."""
 
     relay: Relay

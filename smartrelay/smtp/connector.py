@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from smartrelay.config import Timeouts
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
@@ -23,8 +23,7 @@ HEAD_START = 0.25
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Where to connect. path: a local socket instead of host and port. source: own addresses to come from, by family."""
 
     host: str

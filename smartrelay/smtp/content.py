@@ -7,7 +7,7 @@ there is none.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from smartrelay.mail.envelope import Facts
 
@@ -25,8 +25,7 @@ class NotSendable(Exception):
         self.dsn = dsn
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """A text ready for one server. octets: its size as SIZE counts it; eight_bit: whether BODY=8BITMIME is due."""
 
     octets: int

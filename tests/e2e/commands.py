@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self
@@ -127,6 +128,12 @@ class Running:
             seen = self._read["errors"].decode("utf-8", "replace")
         assert seen.count(text) >= times, f"{text!r} was not said {times} times:\n{seen}"
 
+    def wait_for_socket(self) -> None:
+        """Return when it has a socket open."""
+        while not _has_socket(self.process.pid):
+            assert not self.ended
+            os.sched_yield()
+
     def signal(self, number: int) -> None:
         """Send a signal to the command; it has arrived there on return."""
         self.process.send_signal(number)
@@ -175,6 +182,15 @@ def _ends_within(pid: int, seconds: float) -> bool:
         return bool(poll.poll(seconds * 1000))
     finally:
         os.close(descriptor)
+
+
+def _has_socket(pid: int) -> bool:
+    folder = f"/proc/{pid}/fd"
+    for name in os.listdir(folder):
+        with suppress(FileNotFoundError):  # closed meanwhile
+            if os.readlink(f"{folder}/{name}").startswith("socket:"):
+                return True
+    return False
 
 
 def _has_pending_signal(pid: int) -> bool:

@@ -66,7 +66,7 @@ def test_a_connection_that_never_comes_about_holds_nobody_up(machine: Machine, s
         machine.configure(relay(f"smtp://127.0.0.1:{port}"))
         ids = [machine.enqueue(X, *ME, YOU)]
         with machine.start("flush") as running:
-            running.wait_for_error("(queue active)")
+            running.wait_for_socket()
             running.signal(signal.SIGTERM)
             assert running.wait(AT_ONCE).code == -signal.SIGTERM
     assert_nothing_lost(machine, smtp_server(), ids)
