@@ -13,17 +13,25 @@ def main() -> None:
         # until the command can handle it, Ctrl-C just ends us: an import that it breaks off would show its traceback
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_standard_descriptors()
-    from smartrelay.cli.idle import is_idle
-
-    if is_idle(sys.argv[1:]):
-        return
     # of what is imported nothing becomes garbage: to look for some is a tenth of the start; who runs for long turns it on
     gc.disable()
+    arguments = sys.argv[1:]
+    if "list" in arguments and "--json" in arguments:
+        from smartrelay.cli.dump import dumped
+
+        code = dumped(arguments)
+        if code is not None:
+            sys.exit(code)
+    elif "flush" in arguments:
+        from smartrelay.cli.idle import is_idle
+
+        if is_idle(arguments):
+            return
     from smartrelay.cli.main import run
 
     if interruptible:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(arguments))
 
 
 def _open_standard_descriptors() -> None:

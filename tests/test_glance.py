@@ -1,17 +1,20 @@
 """A glance tells what a closer look does, or leaves it to that."""
 
+import io
 import json
 import os
+from contextlib import redirect_stdout
 
 import pytest
 
-from smartrelay.cli.listing import as_object, as_text
+from smartrelay.cli.dump import write
+from smartrelay.cli.listing import as_object
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
 from smartrelay.spool import names
-from smartrelay.spool.glance import Glance
+from smartrelay.spool.glance import glance, walk
 from smartrelay.spool.history import attempt
 from smartrelay.spool.journal import Event, Journal
-from smartrelay.spool.listing import entries, glances
+from smartrelay.spool.listing import entries
 from smartrelay.spool.queue import Queue
 from tests.support.queues import new_spool, put
 
@@ -35,9 +38,11 @@ def wait(spool: str, *events: Event, sender: str = "s@example.org", recipients: 
 
 def both(spool: str) -> tuple[list[bool], list[str], list[str]]:
     """Which a glance was enough for; all lines with glances; all lines without."""
-    found = list(glances(spool))
-    quick = [as_text(each) if isinstance(each, Glance) else json.dumps(as_object(each)) for each in found]
-    return [isinstance(each, Glance) for each in found], quick, [json.dumps(as_object(each)) for each in entries(spool)]
+    out = io.StringIO()
+    with redirect_stdout(out):
+        write(spool)
+    closely = [json.dumps(as_object(each)) for each in entries(spool)]
+    return [glance(spool, place) is not None for place in walk(spool)], out.getvalue().splitlines(), closely
 
 
 @pytest.mark.parametrize(

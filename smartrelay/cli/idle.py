@@ -9,17 +9,17 @@ import time
 
 from smartrelay import config as configuration
 from smartrelay import duration
+from smartrelay.cli import plain
 from smartrelay.errors import SmartRelayError
 from smartrelay.spool import names
 from smartrelay.spool.access import FORMAT
 
 _FLAGS = frozenset({"-q", "--quiet", "--fail-if-busy"})
-_VALUED = frozenset({"--config", "--spool", "--wait"})
 
 
 def is_idle(arguments: list[str]) -> bool:
     """Whether these arguments ask for a plain pass, and there is nothing for it to do."""
-    options = _plain_flush(arguments)
+    options = plain.options(arguments, ["flush"], _FLAGS)
     if options is None:
         return False
     try:
@@ -28,21 +28,6 @@ def is_idle(arguments: list[str]) -> bool:
         return waiting(config.spool, config.horizon) is not None
     except (SmartRelayError, OSError, ValueError):
         return False
-
-
-def _plain_flush(arguments: list[str]) -> dict[str, str] | None:
-    """The options of a `flush` that has none but the usual ones."""
-    if arguments[:1] != ["flush"]:
-        return None
-    options: dict[str, str] = {}
-    words = iter(arguments[1:])
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name in _VALUED:
-            options[name] = value if equals else next(words, "")
-        elif word not in _FLAGS:
-            return None
-    return options
 
 
 def waiting(spool: str, horizon: float) -> int | None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from smartrelay.mail.status import Status
-from smartrelay.spool.glance import Glance
 from smartrelay.spool.listing import Entry
 
 _NULL_SENDER = "MAILER-DAEMON"
@@ -54,28 +53,11 @@ def reason(status: Status) -> str:
     return f"host {status.host} said: {status.text}" if status.code else status.text
 
 
-def write_json(found: Iterable[Entry | Glance]) -> None:
+def write_json(found: Iterable[Entry]) -> None:
     """One object a line; nothing for an empty queue."""
     encode = json.JSONEncoder().encode
-    write = sys.stdout.write
     for entry in found:
-        write((as_text(entry) if isinstance(entry, Glance) else encode(as_object(entry))) + "\n")
-
-
-def as_text(seen: Glance) -> str:
-    """What `as_object` and an encoder make of the same message."""
-    reason = f"host {seen.host} said: {seen.text}" if seen.code != "0" else seen.text
-    return (
-        f'{{"queue_name": "deferred", "queue_id": "{seen.queue_id}", "arrival_time": {seen.arrived}, '
-        f'"message_size": {seen.octets}, "forced_expire": false, "sender": "{seen.sender or _NULL_SENDER}", '
-        f'"recipients": [{{"address": "{seen.recipient}", "delay_reason": "{reason}", "status": "deferred", '
-        f'"dsn": "{seen.dsn}", "host": {_or_null(seen.host)}}}], "next_attempt": {seen.due}, "expires": null, '
-        f'"attempts": {seen.attempts}, "relay": {_or_null(seen.relay)}}}'
-    )
-
-
-def _or_null(text: str) -> str:
-    return f'"{text}"' if text else "null"
+        sys.stdout.write(encode(as_object(entry)) + "\n")
 
 
 def write_tabs(found: Iterable[Entry]) -> None:

@@ -9,7 +9,7 @@ from smartrelay.cli.options import Common, Duration, common_options
 from smartrelay.cli.select import Chosen, Filters, filter_options, select
 from smartrelay.errors import EX_OK, EX_TEMPFAIL, SmartRelayError
 from smartrelay.spool import operate, queue_id
-from smartrelay.spool.listing import corrupt, entries, entry, glances
+from smartrelay.spool.listing import corrupt, entries, entry
 
 
 @click.group("queue")
@@ -33,9 +33,14 @@ def list_(filters: Filters, as_json: bool, common: Common) -> int:
     spool = common.enter_spool().spool
     found = filters.of(entries(spool))
     if as_json:
-        from smartrelay.cli.listing import write_json
+        if filters:
+            from smartrelay.cli.listing import write_json
 
-        write_json(found if filters else glances(spool))
+            write_json(found)
+        else:
+            from smartrelay.cli.dump import write
+
+            write(spool)
     elif sys.stdout.isatty():
         from smartrelay.cli.table import write_table
 

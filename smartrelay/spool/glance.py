@@ -1,12 +1,16 @@
-"""A quick look at a message that waits: what a listing shows of it, found by pattern in the files as we write them.
+"""The queue at a glance: where its messages are, and what a listing shows of those that are like most.
 
-Most of a long queue is messages for one recipient that were deferred and nothing else. To take their JSON apart and check
-it costs four times what a look costs; everything else, and whatever is not to the letter what we write, is `listing`'s.
+Most of a long queue is messages for one recipient that were deferred and nothing else. What is shown of them is found by
+pattern, in the files as we write them: to take their JSON apart and check it costs four times as much. Everything else, and
+whatever is not to the letter what we write, is `listing`'s.
 """
 
 import os
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
+
+from smartrelay.spool import names
 
 _TEXT = r'"([^"\\\x00-\x1f\x7f-\xff]*)"'
 _ADDRESS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9._-]+"
@@ -20,6 +24,32 @@ _DEFERRED = re.compile(
     rf'\[\[0,"deferred",{_TEXT},{_TEXT},([0-9]+),{_TEXT},{_TEXT},(?:true|false)\]\]\}}\n'
 ).fullmatch
 _LONGEST_ENVELOPE, _LONGEST_JOURNAL = 1 << 12, 1 << 14
+
+
+class Place(NamedTuple):
+    """Where a message is. due: its next attempt in Unix seconds, 0 for at once; journal: whether it has one."""
+
+    queue_id: str
+    directory: str
+    name: str
+    due: int
+    journal: bool
+
+
+def walk(spool: str) -> Iterator[Place]:
+    """Each message of the queue once, oldest first, without locks."""
+    found = [
+        (name, directory) for directory in (names.NEW, names.CUR, names.HOLD) for name in os.listdir(f"{spool}/{directory}")
+    ]
+    found.sort()
+    journals = set(os.listdir(f"{spool}/state"))
+    seen = ""
+    for name, directory in found:
+        parts = names.split(name)
+        if parts is None or parts[0] == seen:
+            continue  # it is none of ours, or moved while we listed
+        seen, due = parts
+        yield Place(seen, directory, name, due, seen in journals)
 
 
 class Glance(NamedTuple):
@@ -40,11 +70,14 @@ class Glance(NamedTuple):
     host: str
 
 
-def glance(path: str, journal: str, queue_id: str, due: int) -> Glance | None:
-    """The message in the file `path`; None when it takes a closer look, or is gone."""
+def glance(spool: str, place: Place) -> Glance | None:
+    """The message that is there; None when it takes a closer look, or is gone."""
+    one, directory, name, due, journal = place
+    if not due or not journal:
+        return None
     try:
-        envelope = _ENVELOPE(_start(path, _LONGEST_ENVELOPE))
-        history = _start(journal, _LONGEST_JOURNAL)
+        envelope = _ENVELOPE(_start(f"{spool}/{directory}/{name}", _LONGEST_ENVELOPE))
+        history = _start(f"{spool}/state/{one}", _LONGEST_JOURNAL)
     except OSError:
         return None
     if envelope is None or not history or len(history) == _LONGEST_JOURNAL:
@@ -59,7 +92,7 @@ def glance(path: str, journal: str, queue_id: str, due: int) -> Glance | None:
         return None
     arrived, sender, recipient, _, octets = envelope.groups()
     relay, dsn, text, code, host, _ = latest.groups()
-    return Glance(queue_id, due, arrived, octets, sender, recipient, len(lines), relay, dsn, text, code, host)
+    return Glance(one, due, arrived, octets, sender, recipient, len(lines), relay, dsn, text, code, host)
 
 
 def _start(path: str, octets: int) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from smartrelay.mail.envelope import Envelope
 from smartrelay.spool import names
-from smartrelay.spool.glance import Glance, glance
+from smartrelay.spool.glance import Place, walk
 from smartrelay.spool.history import History
 from smartrelay.spool.journal import Journal
 from smartrelay.spool.message import peek
@@ -30,48 +30,29 @@ _STATES = {names.NEW: "new", names.CUR: "waiting", names.HOLD: "held"}
 
 def entries(spool: str) -> Iterator[Entry]:
     """All readable messages, oldest first; one that vanishes or is corrupt meanwhile is passed over."""
-    for each in _walk(spool, quickly=False):
-        if isinstance(each, Entry):
-            yield each
+    for place in walk(spool):
+        found = readable(spool, place)
+        if found is not None:
+            yield found
 
 
-def glances(spool: str) -> Iterator[Entry | Glance]:
-    """The same messages, but a glance is enough for those that are like most."""
-    return _walk(spool, quickly=True)
-
-
-def _walk(spool: str, *, quickly: bool) -> Iterator[Entry | Glance]:
-    found = []
-    for directory in _STATES:
-        for name in os.listdir(f"{spool}/{directory}"):
-            parts = names.split(name)
-            if parts:
-                found.append((parts[0], directory, name, parts[1]))
-    found.sort()
-    journals = set(os.listdir(f"{spool}/state"))
-    seen = ""
-    for one, directory, name, due in found:
-        if one == seen:
-            continue  # it moved while we listed
-        known = one in journals
-        try:
-            quick = (
-                glance(f"{spool}/{directory}/{name}", f"{spool}/state/{one}", one, due) if quickly and due and known else None
-            )
-            yield quick or _entry(spool, one, directory, name, due, known)
-        except (NoSuchMessage, CorruptMessage):
-            continue
-        seen = one
+def readable(spool: str, place: Place) -> Entry | None:
+    """The message that is there, None when it has gone meanwhile or cannot be read."""
+    try:
+        return _entry(spool, place)
+    except (NoSuchMessage, CorruptMessage):
+        return None
 
 
 def entry(spool: str, one: str) -> Entry:
     """One message by its id. Raises NoSuchMessage, CorruptMessage."""
     directory, name = names.find(spool, one).split("/")[-2:]
     parts = names.split(name) or (one, 0)
-    return _entry(spool, one, directory, name, parts[1], True)
+    return _entry(spool, Place(one, directory, name, parts[1], True))
 
 
-def _entry(spool: str, one: str, directory: str, name: str, due: int, journal: bool) -> Entry:
+def _entry(spool: str, place: Place) -> Entry:
+    one, directory, name, due, journal = place
     path = f"{spool}/{directory}/{name}"
     envelope = peek(path)
     history = History(len(envelope.recipients))

@@ -31,13 +31,10 @@ def waiting_name(one: str, due: float) -> str:
 def split(name: str) -> tuple[str, int] | None:
     """Id and next attempt of a name in `cur/`; 0 (now) for an unknown end, None for what is no message's name."""
     one = name[:_LENGTH]
-    if not queue_id.is_valid(one):
-        return None
-    if name[_LENGTH : _LENGTH + 3] == _MARK:
-        stamp = name[_LENGTH + 3 :]
-        if stamp.isascii() and stamp.isdigit() and len(stamp) < 16:
-            return one, int(stamp)
-    return one, 0
+    found = _WAITING(name)
+    if found is not None:
+        return one, int(found[1])
+    return (one, 0) if queue_id.is_valid(one) else None
 
 
 class Scan:

@@ -26,6 +26,9 @@ ROOTS = {
     "postfix": ("postfix", "libnss-wrapper"),
 }
 
+FOR_TESTS = ("exim", "opensmtpd-7", "postfix")
+"""Fetched beforehand; the others are the benchmarks' rivals, and fetched when one runs."""
+
 # Those that are not taken from this machine's release, with libraries from this one down to libc: OpenSMTPD before 7 cannot
 # do a TLS hand-shake with OpenSSL 3 as a server.
 RELEASES = {"opensmtpd-7": "trixie"}

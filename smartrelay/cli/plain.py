@@ -1,0 +1,23 @@
+"""Command lines that are so plain that they need no parser: to load one costs as much as all that such a call does."""
+
+_VALUED = frozenset({"--config", "--spool", "--wait"})
+
+
+def options(arguments: list[str], words: list[str], flags: frozenset[str]) -> dict[str, str] | None:
+    """The options of a call that consists of these words, in this order, and of these flags and the options that take a
+    value anywhere between them; None for any other call, which is for the parser."""
+    found: dict[str, str] = {}
+    said = []
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        if name in _VALUED:
+            given = value if equals else next(rest, "")
+            if not given:
+                return None
+            found[name] = given
+        elif argument in flags:
+            found[argument] = ""
+        else:
+            said.append(argument)
+    return found if said == words else None
