@@ -16,22 +16,27 @@ def main() -> None:
     # of what is imported nothing becomes garbage: to look for some is a tenth of the start; who runs for long turns it on
     gc.disable()
     arguments = sys.argv[1:]
+    code = _without_parser(arguments)
+    if code is None:
+        from smartrelay.cli.main import run
+
+        if interruptible:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = run(arguments)
+    sys.exit(code)
+
+
+def _without_parser(arguments: list[str]) -> int | None:
+    """The exit code of the calls that are made most: to load the command line's parser would cost as much again."""
+    if "flush" in arguments:
+        from smartrelay.cli.plain_flush import plain_pass
+
+        return plain_pass(arguments)
     if "list" in arguments and "--json" in arguments:
         from smartrelay.cli.dump import dumped
 
-        code = dumped(arguments)
-        if code is not None:
-            sys.exit(code)
-    elif "flush" in arguments:
-        from smartrelay.cli.idle import is_idle
-
-        if is_idle(arguments):
-            return
-    from smartrelay.cli.main import run
-
-    if interruptible:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.exit(run(arguments))
+        return dumped(arguments)
+    return None
 
 
 def _open_standard_descriptors() -> None:

@@ -4,7 +4,6 @@ What may be handed to another host, what is tried once, and in which order verdi
 """
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -506,15 +505,26 @@ def test_a_server_that_answers_in_pieces_is_understood(place: Place, smtp_server
 # As many connections as are of use.
 
 
-def test_a_first_connection_goes_alone_while_it_keeps_the_processor_busy(place: Place, smtp_server: Start) -> None:
+class Told(Pace):
+    """A pace that is told by the test what it sees."""
+
+    def __init__(self, sees_free: Callable[[], bool], sees_busy: Callable[[], bool] = lambda: False) -> None:
+        super().__init__()
+        self._sees = sees_free, sees_busy
+
+    def look(self) -> None:
+        self.free, self.busy = (sees() for sees in self._sees)
+
+
+def test_the_first_connection_goes_alone_where_another_is_of_no_use(place: Place, smtp_server: Start) -> None:
     server = smtp_server()
     for _ in range(40):
         put(place.queue)
-    report = place.run(server, pace=Pace(processor=time.monotonic))
+    report = place.run(server, pace=lambda: Told(lambda: False))
     assert (report.sent, report.connections) == (40, 1)
 
 
-def test_connections_that_keep_the_processor_busy_are_let_go_but_for_one(place: Place, smtp_server: Start) -> None:
+def test_connections_that_are_in_each_others_way_are_let_go_but_for_one(place: Place, smtp_server: Start) -> None:
     """Threads in each other's way: each ends behind the message that it is at, and nothing is tried twice."""
     crowd: set[int] = set()
     crowded = threading.Event()
@@ -530,7 +540,7 @@ def test_connections_that_keep_the_processor_busy_are_let_go_but_for_one(place: 
     place.limits = Limits(max_messages_per_connection=1000)
     for _ in range(400):
         put(place.queue)
-    report = place.run(server, pace=Pace(processor=lambda: time.monotonic() if crowded.is_set() else 0.0))
+    report = place.run(server, pace=lambda: Told(lambda: not crowded.is_set(), crowded.is_set))
     assert (report.sent, report.deferred, report.connections) == (400, 0, 5)
     assert len(server.accepted) == 400
     assert max(len(session.transactions) for session in server.sessions) > 200

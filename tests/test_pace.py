@@ -1,48 +1,46 @@
-"""Another connection is of use only while our threads have time to wait in; one is too many when they have none."""
+"""Another connection is of use while answers are waited for; one is too many when they are always there."""
+
+import pytest
 
 from smartrelay.relay.pace import Pace
+from tests.support.clock import FakeClock
 
 
-class Machine:
-    """A processor's time and the time on the wall, both by hand."""
-
-    def __init__(self) -> None:
-        self.spent = self.now = 100.0
-
-    def go_on(self, seconds: float, share: float) -> None:
-        self.now += seconds
-        self.spent += seconds * share
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
-def test_it_is_neither_free_nor_busy_until_it_can_be_told() -> None:
+def seen(pace: Pace, clock: FakeClock, waited: int, there: int, seconds: float = 0.03) -> tuple[bool, bool]:
+    for number in range(waited + there):
+        pace.note(number < waited)
+    clock.advance(seconds)
+    pace.look()
+    return pace.free, pace.busy
+
+
+FREE, BUSY, NEITHER = (True, False), (False, True), (False, False)
+
+
+def test_it_is_neither_until_it_can_be_told(clock: FakeClock) -> None:
     """The first connection shows how fast the server is, before a second one is made."""
-    machine = Machine()
-    pace = Pace(lambda: machine.spent, lambda: machine.now)
-    machine.go_on(0.005, 0.0)
-    pace.look()
-    assert (pace.free, pace.busy) == (False, False)
-    machine.go_on(0.006, 0.0)
-    pace.look()
-    assert (pace.free, pace.busy) == (True, False)
+    pace = Pace(clock)
+    assert seen(pace, clock, 5, 0, seconds=0.01) == NEITHER
+    assert seen(pace, clock, 5, 0) == FREE
 
 
-def test_only_the_time_since_the_last_look_counts() -> None:
-    machine = Machine()
-    pace = Pace(lambda: machine.spent, lambda: machine.now)
-    found = []
-    for share in (0.1, 0.95, 0.95, 0.7, 1.9, 0.3):
-        machine.go_on(0.02, share)
-        pace.look()
-        found.append((pace.free, pace.busy))
-    free, busy, neither = (True, False), (False, True), (False, False)
-    assert found == [free, busy, busy, neither, busy, free]
+def test_a_server_that_says_nothing_at_all_is_waited_for(clock: FakeClock) -> None:
+    pace = Pace(clock)
+    assert seen(pace, clock, 0, 0) == FREE
 
 
-def test_looks_in_quick_succession_do_not_change_its_mind() -> None:
-    machine = Machine()
-    pace = Pace(lambda: machine.spent, lambda: machine.now)
-    machine.go_on(0.02, 0.0)
-    pace.look()
-    machine.go_on(0.001, 1.0)
-    pace.look()
-    assert pace.free and not pace.busy
+def test_only_what_came_since_the_last_look_counts(clock: FakeClock) -> None:
+    pace = Pace(clock)
+    found = [seen(pace, clock, *each) for each in [(1, 99), (60, 40), (40, 60), (0, 50), (3, 0)]]
+    assert found == [BUSY, FREE, NEITHER, BUSY, FREE]
+
+
+def test_a_few_answers_show_no_crowd(clock: FakeClock) -> None:
+    pace = Pace(clock)
+    assert seen(pace, clock, 0, 9) == NEITHER
+    assert seen(pace, clock, 0, 10) == BUSY

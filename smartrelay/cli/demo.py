@@ -7,7 +7,8 @@ import tempfile
 
 import click
 
-from smartrelay.cli.options import Common, common_options
+from smartrelay.cli.caller import Common
+from smartrelay.cli.options import common_options
 from smartrelay.cli.receiver import Receiver
 from smartrelay.errors import EX_OK, EX_SOFTWARE
 

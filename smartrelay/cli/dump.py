@@ -6,11 +6,10 @@ It loads neither the command line's parser nor what a closer look at a message t
 import os
 import sys
 
-from smartrelay import settings
 from smartrelay.cli import plain
-from smartrelay.errors import EX_IOERR, EX_OK, SmartRelayError
-from smartrelay.mail.status import visible
-from smartrelay.spool import access, names
+from smartrelay.cli.caller import Common
+from smartrelay.cli.ending import ended
+from smartrelay.spool import names
 from smartrelay.spool.glance import Glance, glance, walk
 
 NULL_SENDER = "MAILER-DAEMON"
@@ -22,25 +21,16 @@ def dumped(arguments: list[str]) -> int | None:
     options = plain.options(arguments, ["queue", "list"], _FLAGS)
     if options is None or "--json" not in options or "--wait" in options:
         return None
-    try:
-        found = settings.load(options.get("--config", ""), options.get("--spool", ""))
-        access.enter(found.spool, direct=found.direct)
-        write(found.spool)
-        sys.stdout.flush()
-        for name in sorted(os.listdir(f"{found.spool}/{names.CORRUPT}")):
-            if not _FLAGS.isdisjoint(options.keys() - {"--json"}):
-                break
-            _say(f"set aside, for you to look at: {found.spool}/{names.CORRUPT}/{name}")
-    except SmartRelayError as error:
-        _say(str(error))
-        return error.exit_code
-    except BrokenPipeError:
-        # whoever read our output has seen enough; the interpreter must not try to flush it again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    except OSError as error:
-        _say(f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error))
-        return EX_IOERR
-    return EX_OK
+    common = plain.common(options)
+    return ended(lambda: _dump(common))
+
+
+def _dump(common: Common) -> None:
+    spool = common.enter_spool().spool
+    write(spool)
+    sys.stdout.flush()
+    for name in sorted(os.listdir(f"{spool}/{names.CORRUPT}")):
+        common.say(f"set aside, for you to look at: {spool}/{names.CORRUPT}/{name}")
 
 
 def write(spool: str) -> None:
@@ -72,7 +62,3 @@ def as_text(seen: Glance) -> str:
 
 def _or_null(text: str) -> str:
     return f'"{text}"' if text else "null"
-
-
-def _say(sentence: str) -> None:
-    print(f"smartrelay: {visible(sentence)}", file=sys.stderr)

@@ -1,33 +1,13 @@
-"""The pass that has nothing to do: most passes of most machines, every minute of every day.
+"""Whether there is nothing for a pass to do: so it is for most passes of most machines, every minute of every day.
 
-It is told from the names in the spool, before the command line is parsed in earnest: that alone would cost as much as all
-the rest of an idle pass. Anything out of the ordinary here is for the whole program to see to.
+It is told from the names in the spool, before anything is loaded that a pass would need.
 """
 
 import os
 import time
 
-from smartrelay import config as configuration
-from smartrelay import duration
-from smartrelay.cli import plain
-from smartrelay.errors import SmartRelayError
 from smartrelay.spool import names
 from smartrelay.spool.access import FORMAT
-
-_FLAGS = frozenset({"-q", "--quiet", "--fail-if-busy"})
-
-
-def is_idle(arguments: list[str]) -> bool:
-    """Whether these arguments ask for a plain pass, and there is nothing for it to do."""
-    options = plain.options(arguments, ["flush"], _FLAGS)
-    if options is None:
-        return False
-    try:
-        duration.parse(options.get("--wait", "0s"))  # wrong words are wrong on an idle day too
-        config = configuration.load(options.get("--config", ""), options.get("--spool", ""))
-        return waiting(config.spool, config.horizon) is not None
-    except (SmartRelayError, OSError, ValueError):
-        return False
 
 
 def waiting(spool: str, horizon: float) -> int | None:

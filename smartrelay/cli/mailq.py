@@ -5,8 +5,9 @@ import os
 import click
 
 from smartrelay import settings
+from smartrelay.cli.caller import Common
 from smartrelay.cli.listing import write_mailq
-from smartrelay.cli.options import Common, common_options
+from smartrelay.cli.options import common_options
 from smartrelay.errors import EX_OK
 from smartrelay.spool.listing import entries
 

@@ -1,16 +1,15 @@
-"""The command tree, and the one place where errors become sentences and exit codes."""
+"""The command tree."""
 
 import importlib
-import os
-import sys
 from typing import Any
 
 import click
 
 from smartrelay import __version__
-from smartrelay.cli.options import Common, common_options
-from smartrelay.errors import EX_IOERR, EX_OK, EX_SOFTWARE, EX_USAGE, SmartRelayError
-from smartrelay.mail.status import visible
+from smartrelay.cli.caller import Common
+from smartrelay.cli.ending import ended
+from smartrelay.cli.options import common_options
+from smartrelay.errors import EX_OK, UsageError
 
 _COMMANDS = {
     "flush": "smartrelay.cli.flush:flush",
@@ -26,7 +25,6 @@ _SUMMARIES = {
     "setup": "Put units, links, user and spool in their places, or take them away.",
     "demo": "Show the main job with nothing set up.",
 }
-_INTERRUPTED = 130
 
 
 class _LazyGroup(click.Group):
@@ -60,37 +58,19 @@ def smartrelay(common: Common) -> None:
 
 def run(arguments: list[str]) -> int:
     """Runs the command; returns its exit code. Whatever goes wrong becomes one sentence on standard error."""
+    return ended(lambda: _parsed_and_run(arguments))
+
+
+def _parsed_and_run(arguments: list[str]) -> Any:
     try:
-        result: Any = smartrelay.main(arguments, prog_name="smartrelay", standalone_mode=False)
-        sys.stdout.flush()
-        return result if isinstance(result, int) else EX_OK
+        return smartrelay.main(arguments, prog_name="smartrelay", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return EX_OK
     except click.UsageError as error:
         hint = f" (see `{error.ctx.command_path} --help`)" if error.ctx else ""
-        return _end(f"{error.format_message()}{hint}", EX_USAGE)
+        raise UsageError(f"{error.format_message()}{hint}") from error
     except click.ClickException as error:
-        return _end(error.format_message(), EX_USAGE)
-    except (click.Abort, KeyboardInterrupt):
-        return _end("interrupted", _INTERRUPTED)
-    except SmartRelayError as error:
-        return _end(str(error), error.exit_code)
-    except BrokenPipeError:
-        # whoever read our output has seen enough; the interpreter must not try to flush it again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EX_OK
-    except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        return _end(f"{name}{error.strerror or error}", EX_IOERR)
-    except Exception as error:
-        import traceback
-
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{os.path.basename(where.filename)}:{where.lineno}"
-        return _end(f"a bug of smartrelay: {type(error).__name__}: {error} (at {place}); please report it", EX_SOFTWARE)
-
-
-def _end(sentence: str, code: int) -> int:
-    click.echo(f"smartrelay: {visible(sentence)}", err=True)
-    return code
+        raise UsageError(error.format_message()) from error
+    except click.Abort:
+        raise KeyboardInterrupt from None

@@ -1,36 +1,14 @@
 """The options that every command has, and what follows from them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
-from smartrelay import duration, settings
-from smartrelay.mail.status import visible
-from smartrelay.spool import access
+from smartrelay import duration
+from smartrelay.cli.caller import Common
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-
-@dataclass(slots=True)
-class Common:
-    """--config, --spool, -v and -q, as given before or behind the command's name."""
-
-    config: str = ""
-    spool: str = ""
-    verbosity: int = 0
-
-    def enter_spool(self, *, make: bool = False) -> settings.Settings:
-        """Becomes the spool's owner; the settings for it. Raises what `spool.access.enter` raises."""
-        found = settings.load(self.config, self.spool)
-        access.enter(found.spool, direct=found.direct, make=make)
-        return found
-
-    def say(self, text: str) -> None:
-        """A word to the person on standard error, unless they asked for quiet."""
-        if self.verbosity >= 0:
-            click.echo(f"smartrelay: {visible(text)}", err=True)
 
 
 def common_options(function: _F) -> _F:

@@ -1,5 +1,7 @@
 """Command lines that are so plain that they need no parser: to load one costs as much as all that such a call does."""
 
+from smartrelay.cli.caller import Common
+
 _VALUED = frozenset({"--config", "--spool", "--wait"})
 
 
@@ -21,3 +23,9 @@ def options(arguments: list[str], words: list[str], flags: frozenset[str]) -> di
         else:
             said.append(argument)
     return found if said == words else None
+
+
+def common(found: dict[str, str]) -> Common:
+    """What every command is told, of such options."""
+    quiet = "-q" in found or "--quiet" in found
+    return Common(found.get("--config", ""), found.get("--spool", ""), -1 if quiet else 0)

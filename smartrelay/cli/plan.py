@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from smartrelay import config as configuration
-from smartrelay.cli.options import Common
+from smartrelay.cli.caller import Common
 from smartrelay.errors import EX_OK
 from smartrelay.mail.envelope import Envelope
 from smartrelay.routing.relays import NextHop, Routes

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import click
 
-from smartrelay.cli.options import Common, Duration, common_options
+from smartrelay.cli.caller import Common
+from smartrelay.cli.options import Duration, common_options
 from smartrelay.cli.select import Chosen, Filters, filter_options, select
 from smartrelay.errors import EX_OK, EX_TEMPFAIL, SmartRelayError
 from smartrelay.spool import operate, queue_id

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from smartrelay.cli.options import Common, Duration
+from smartrelay.cli.caller import Common
+from smartrelay.cli.options import Duration
 from smartrelay.errors import UsageError
 from smartrelay.spool import queue_id
 from smartrelay.spool.listing import Entry, entries

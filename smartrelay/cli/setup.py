@@ -4,7 +4,8 @@ import sys
 
 import click
 
-from smartrelay.cli.options import Common, common_options
+from smartrelay.cli.caller import Common
+from smartrelay.cli.options import common_options
 from smartrelay.errors import EX_OK
 from smartrelay.installation.install import Options, installation, site
 from smartrelay.installation.removal import removal

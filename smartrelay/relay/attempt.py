@@ -13,6 +13,7 @@ from smartrelay.mail.status import Status, deferred
 from smartrelay.maillog import MailLog
 from smartrelay.relay.blame import Judgement, Scope, judge
 from smartrelay.relay.ledger import Consignment, Ledger
+from smartrelay.relay.pace import Pace
 from smartrelay.relay.report import Report
 from smartrelay.routing.relays import Endpoint, NextHop
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
@@ -68,8 +69,10 @@ class _AttemptManager:
         most_connections: int,
         stopping: threading.Event,
         clock: Callable[[], float] = time.time,
+        pace: Pace | None = None,
     ) -> None:
         self.hop = hop
+        self.pace = pace or Pace()
         self.workers = 0
         self._factory = factory
         self._ledger = ledger
@@ -108,10 +111,16 @@ class _AttemptManager:
         useful = -(-self.backlog // _PER_CONNECTION)
         return self.workers < min(self._window, useful)
 
-    def retire_worker(self) -> None:
-        """Has one of several connections end behind the message that it is at."""
-        with self._lock:
-            self._surplus = int(self.workers > 1)
+    def may_have_another(self) -> bool:
+        """Whether one more would not get in the way of those that there are."""
+        return not self.workers or self.pace.free
+
+    def look(self) -> None:
+        """Where there are too many connections, has one of them end behind the message that it is at."""
+        self.pace.look()
+        if self.pace.busy:
+            with self._lock:
+                self._surplus = int(self.workers > 1)
 
     def is_surplus(self) -> bool:
         """Whether the connection that asks shall end."""

@@ -58,7 +58,7 @@ class SmartHostESMTPRelayingManager:
         wanted: Wanted | None = None,
         everything: bool = False,
         clock: Callable[[], float] = time.time,
-        pace: Pace | None = None,
+        pace: Callable[[], Pace] = Pace,
         progress: Callable[[Report, int], None] = lambda report, backlog: None,
     ) -> None:
         self.report = Report()
@@ -69,6 +69,7 @@ class SmartHostESMTPRelayingManager:
         self._wanted = wanted
         self._everything = everything
         self._clock = clock
+        self._pace = pace
         self._progress = progress
         self._stopping = Flag()
         self._hurry = Flag()
@@ -76,7 +77,6 @@ class SmartHostESMTPRelayingManager:
         self._attempts: dict[NextHop, _AttemptManager] = {}
         self._factories: dict[NextHop, SMTPManagedRelayerFactory] = {}
         self._workers: set[threading.Thread] = set()
-        self._pace = pace or Pace()
         self._seen: set[str] = set()
         self._ledger = Ledger(queue, log, self.report, config.hostname, config.retry, clock)
 
@@ -187,6 +187,7 @@ class SmartHostESMTPRelayingManager:
                 self._config.limits.max_connections_per_host,
                 self._stopping,
                 self._clock,
+                self._pace(),
             )
         return self._attempts[hop]
 
@@ -223,13 +224,11 @@ class SmartHostESMTPRelayingManager:
     def _start_workers(self) -> None:
         """Starts a worker wherever one is of use, one for each next hop in turn, within the limits; lets one go where there
         are too many."""
-        self._pace.look()
-        if self._pace.busy:
-            for attempt in self._attempts.values():
-                attempt.retire_worker()
+        for attempt in self._attempts.values():
+            attempt.look()
         # a pass that is to stop would start them for ever: they end at once, and their mail waits on
         while not self._stopping.is_set():
-            wanting = [attempt for attempt in self._wanting() if self._pace.free or not attempt.workers]
+            wanting = [attempt for attempt in self._wanting() if attempt.may_have_another()]
             if not wanting:
                 break
             for attempt in wanting[: self._config.limits.max_connections - len(self._workers)]:

@@ -1,38 +1,51 @@
-"""How many connections are of use: as many as leave this process with its hands free, and no more.
+"""How many connections to a host are of use: told by whether we have to wait for its answers.
 
-Threads share one interpreter lock, and what they hand to each other across processors is twice the work: two connections that
-keep a processor busy send half of what one of them would send alone.
+Threads share one interpreter lock, and what they hand to each other across processors is twice the work: two connections
+that keep this process busy send half of what one of them sends alone. A server whose answers are there whenever we come for
+them has as many connections as it can use; a slow or distant one has not.
 """
 
 import time
 from collections.abc import Callable
 
-_FREE, _BUSY = 0.5, 0.9
-"""Of the time that passes, the part that our threads spend on a processor: below the first another connection is of use,
-above the second there is one too many."""
+_FREE, _BUSY = 0.5, 0.25
+"""Of the answers, the part that is waited for: above the first another connection is of use, below the second there is one
+too many."""
 
-_LEAST = 0.01
-"""Seconds that have to pass before it can be told."""
+_LEAST = 0.02
+"""Seconds that have to pass before it can be told, and as many answers for one connection to be too many."""
+
+_ENOUGH = 10
 
 
 class Pace:
-    """How busy this process is, from one look to the next. processor, clock: seconds.
+    """Which part of a host's answers is waited for, from one look to the next. clock: seconds.
 
     free, busy: whether one more connection would be of use, or one less. Neither, until it can be told: the first connection
     shows how fast the server is.
     """
 
-    def __init__(self, processor: Callable[[], float] = time.process_time, clock: Callable[[], float] = time.monotonic) -> None:
-        self._processor = processor
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._spent, self._since = processor(), clock()
+        self._since = clock()
+        self._waited = self._there = 0
         self.free = self.busy = False
 
+    def note(self, waited: bool) -> None:
+        """We came for an answer, and had to wait for it or not. From any thread; one that is lost does not matter."""
+        if waited:
+            self._waited += 1
+        else:
+            self._there += 1
+
     def look(self) -> None:
-        """Sees what has been spent since the last look."""
-        spent, now = self._processor(), self._clock()
-        passed = now - self._since
-        if passed >= _LEAST:
-            share = (spent - self._spent) / passed
-            self.free, self.busy = share < _FREE, share > _BUSY
-            self._spent, self._since = spent, now
+        """Judges by what was noted since the last look."""
+        now = self._clock()
+        if now - self._since < _LEAST:
+            return
+        waited, there = self._waited, self._there
+        self._since, self._waited, self._there = now, 0, 0
+        # no answer at all is one that is waited for
+        share = waited / (waited + there) if there else 1.0
+        self.free = share > _FREE
+        self.busy = share < _BUSY and there >= _ENOUGH

@@ -30,7 +30,8 @@ class SessionBroken(Exception):
 
 
 class Wire:
-    """A connected socket and the dialogue over it. phase: what is being done (read by other threads too)."""
+    """A connected socket and the dialogue over it. phase: what is being done (read by other threads too). on_wait: told each
+    time that we come for answers whether we have to wait for them."""
 
     def __init__(self, connected: socket.socket, timeouts: Timeouts, clock: Callable[[], float] = time.monotonic) -> None:
         self.sock: socket.socket | None = connected
@@ -42,6 +43,7 @@ class Wire:
         self._parser = ReplyParser()
         self._ready: deque[Reply] = deque()
         self._spoiled = ""
+        self.on_wait: Callable[[bool], None] = lambda waited: None
         # a time limit on the socket would cost two system calls more for each of its calls, and be for each call alone
         connected.setblocking(False)
         if self.tcp:
@@ -121,7 +123,10 @@ class Wire:
             return
         poll = select.poll()
         poll.register(connected, event)
-        if seconds <= 0 or not poll.poll(seconds * 1000):
+        there = bool(poll.poll(0))
+        if event == select.POLLIN:
+            self.on_wait(not there)
+        if not there and (seconds <= 0 or not poll.poll(seconds * 1000)):
             raise TimeoutError
 
     def arrived(self) -> Iterable[Answer]:

@@ -1,0 +1,33 @@
+"""What every command is told: which configuration, which spool, how much to say."""
+
+import sys
+from dataclasses import dataclass
+
+from smartrelay import settings
+from smartrelay.mail.status import visible
+from smartrelay.spool import access
+
+
+@dataclass(slots=True)
+class Common:
+    """--config, --spool, -v and -q, as given before or behind the command's name."""
+
+    config: str = ""
+    spool: str = ""
+    verbosity: int = 0
+
+    def enter_spool(self, *, make: bool = False) -> settings.Settings:
+        """Becomes the spool's owner; the settings for it. Raises what `spool.access.enter` raises."""
+        found = settings.load(self.config, self.spool)
+        access.enter(found.spool, direct=found.direct, make=make)
+        return found
+
+    def say(self, text: str) -> None:
+        """A word to the person on standard error, unless they asked for quiet."""
+        if self.verbosity >= 0:
+            say(text)
+
+
+def say(sentence: str) -> None:
+    """A word to the person on standard error."""
+    print(f"smartrelay: {visible(sentence)}", file=sys.stderr)

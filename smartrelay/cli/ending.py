@@ -1,0 +1,40 @@
+"""How a command ends: the one place where errors become sentences and exit codes."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from smartrelay.cli.caller import say
+from smartrelay.errors import EX_IOERR, EX_OK, EX_SOFTWARE, SmartRelayError
+
+_INTERRUPTED = 130
+
+
+def ended(command: Callable[[], object]) -> int:
+    """Runs a command; the exit code that it returns, or that of what went wrong, of which one sentence is said."""
+    try:
+        result = command()
+        sys.stdout.flush()
+        return result if isinstance(result, int) else EX_OK
+    except KeyboardInterrupt:
+        return _end("interrupted", _INTERRUPTED)
+    except SmartRelayError as error:
+        return _end(str(error), error.exit_code)
+    except BrokenPipeError:
+        # whoever read our output has seen enough; the interpreter must not try to flush it again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EX_OK
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _end(f"{name}{error.strerror or error}", EX_IOERR)
+    except Exception as error:
+        import traceback
+
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{os.path.basename(where.filename)}:{where.lineno}"
+        return _end(f"a bug of smartrelay: {type(error).__name__}: {error} (at {place}); please report it", EX_SOFTWARE)
+
+
+def _end(sentence: str, code: int) -> int:
+    say(sentence)
+    return code
