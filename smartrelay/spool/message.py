@@ -19,7 +19,7 @@ from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 _FIRST_READ = 1 << 14
 """Octets that are read with the envelope: most messages are shorter, and one read is all that they take."""
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 17
 
 
 class MessageInHand:
