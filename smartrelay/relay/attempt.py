@@ -12,6 +12,7 @@ from smartrelay.errors import ConfigError
 from smartrelay.mail.status import Status, deferred
 from smartrelay.maillog import MailLog
 from smartrelay.relay.blame import Judgement, Scope, judge
+from smartrelay.relay.connections import Connections
 from smartrelay.relay.ledger import Consignment, Ledger
 from smartrelay.relay.pace import Pace
 from smartrelay.relay.report import Report
@@ -33,14 +34,6 @@ _CLOSING = 421
 
 _UNWRITTEN = 3
 """Verdicts that could not be written, after which the pass ends: it is the disk, not one file."""
-
-_PER_CONNECTION = 5
-"""A further connection is worth its hand-shakes when this many messages wait for each that there is."""
-
-_FIRST_CONNECTIONS = 5
-
-_BEFORE_ONE_MORE = 100
-"""Messages that go through before a host that was full is asked for one connection more."""
 
 
 @dataclass(slots=True)
@@ -72,24 +65,16 @@ class _AttemptManager:
         pace: Pace | None = None,
     ) -> None:
         self.hop = hop
-        self.pace = pace or Pace()
-        self.workers = 0
+        self.connections = Connections(most_connections, pace or Pace())
         self._factory = factory
         self._ledger = ledger
         self._report = report
         self._log = log
-        self._most = most_connections
-        self._window = min(_FIRST_CONNECTIONS, most_connections)
-        self._full = False
-        self._since_full = 0
         self._stopping = stopping
         self._clock = clock
         self._lock = threading.Lock()
         self._pending: deque[_Item] = deque()
         self._endpoint = 0
-        self._open = 0
-        self._opening = 0
-        self._surplus = 0
         self._fruitless = 0
         self._unwritten = 0
         self._given_up: Status | None = None
@@ -105,30 +90,6 @@ class _AttemptManager:
     def backlog(self) -> int:
         """Messages that nobody has taken yet."""
         return len(self._pending)
-
-    def wants_worker(self) -> bool:
-        """Whether one more connection would be of use."""
-        useful = -(-self.backlog // _PER_CONNECTION)
-        return self.workers < min(self._window, useful)
-
-    def may_have_another(self) -> bool:
-        """Whether one more would not get in the way of those that there are."""
-        return not self.workers or self.pace.free
-
-    def look(self) -> None:
-        """Where there are too many connections, has one of them end behind the message that it is at."""
-        self.pace.look()
-        if self.pace.busy:
-            with self._lock:
-                self._surplus = int(self.workers > 1)
-
-    def is_surplus(self) -> bool:
-        """Whether the connection that asks shall end."""
-        if not self._surplus:
-            return False
-        with self._lock:
-            surplus, self._surplus = self._surplus, 0
-        return bool(surplus)
 
     # a worker's life
 
@@ -146,24 +107,20 @@ class _AttemptManager:
     def _connect(self, number: int, endpoint: Endpoint) -> bool:
         """One connection from its opening to its end; False when this worker is of no more use."""
         relayer: SMTPManagedRelayer | Answer | None = None
-        with self._lock:
-            self._opening += 1
+        self.connections.opening()
         try:
             relayer = self._factory.build_relayer(endpoint, self)
         except ConfigError as error:
             relayer = Answer(Phase.TLS, trouble=Trouble.CONFIGURATION, text=str(error))
         finally:
-            with self._lock:
-                self._opening -= 1
-                self._open += not isinstance(relayer, Answer | None)
+            self.connections.opened(stands=not isinstance(relayer, Answer | None))
         if isinstance(relayer, Answer):
             return self.notify_no_connection(number, endpoint, relayer)
         self._report.add(connections=1)
         try:
             relayer.run()
         finally:
-            with self._lock:
-                self._open -= 1
+            self.connections.ended()
             self.notify_done(number, endpoint, relayer.completed, relayer.last_trouble)
         return not relayer.retired
 
@@ -222,17 +179,8 @@ class _AttemptManager:
         """These recipients have their mail."""
         with self._lock:
             self._fruitless = 0
-            self._widen()
+        self.connections.succeeded()
         self._note(consignment, statuses)
-
-    def _widen(self) -> None:
-        if not self._full:
-            self._window = min(self._most, self._window * 2)
-            return
-        self._since_full += 1
-        if self._since_full >= _BEFORE_ONE_MORE:
-            self._since_full = 0
-            self._window = min(self._most, self.workers + 1)
 
     def notify_failure(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
         """These recipients were refused for good."""
@@ -266,16 +214,11 @@ class _AttemptManager:
         """A host could not be used. The next in the list is; after the last, the hop's mail waits for another pass.
 
         Returns whether the worker should go on. A host that others are connected to right now is not down but full: then
-        only the number of connections shrinks. Where others are just being connected, the last of them will know.
+        only the number of connections shrinks.
         """
         judgement = judge(answer, str(endpoint))
-        with self._lock:
-            others = self._open + self._opening
-            if others and judgement.scope is Scope.HOST:
-                # not what the window would allow, which may be far more than the host does
-                self._window = max(1, min(self._window // 2, others))
-                self._full, self._since_full = True, 0
-                return False
+        if judgement.scope is Scope.HOST and self.connections.refused():
+            return False
         self._log.warning(f"relay {self.hop.name}: {endpoint}: {judgement.status.text}")
         self._leave(number, judgement)
         return True
@@ -304,7 +247,7 @@ class _AttemptManager:
                 return
             self._endpoint += 1
             self._fruitless = 0
-            self._window, self._full = min(_FIRST_CONNECTIONS, self._most), False
+            self.connections.begin()
             if self._endpoint >= len(self.hop.endpoints):
                 self._given_up = judgement.status
         if judgement.scope is Scope.ACCOUNT:

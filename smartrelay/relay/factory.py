@@ -54,7 +54,7 @@ class SMTPManagedRelayerFactory:
             return session
         self.live.add(session)
         session.on_close = self.live.discard
-        session.client.wire.on_wait = manager.pace.note
+        session.client.wire.on_wait = manager.connections.pace.note
         return self.relayer(session, manager, self._config.limits.max_messages_per_connection, self._stopping)
 
 

@@ -219,20 +219,20 @@ class SmartHostESMTPRelayingManager:
         """The next hops for which one more worker would be within the limits and of use."""
         if len(self._workers) >= self._config.limits.max_connections:
             return []
-        return [attempt for attempt in self._attempts.values() if attempt.wants_worker()]
+        return [attempt for attempt in self._attempts.values() if attempt.connections.are_too_few(attempt.backlog)]
 
     def _start_workers(self) -> None:
         """Starts a worker wherever one is of use, one for each next hop in turn, within the limits; lets one go where there
         are too many."""
         for attempt in self._attempts.values():
-            attempt.look()
+            attempt.connections.look()
         # a pass that is to stop would start them for ever: they end at once, and their mail waits on
         while not self._stopping.is_set():
-            wanting = [attempt for attempt in self._wanting() if attempt.may_have_another()]
+            wanting = [attempt for attempt in self._wanting() if attempt.connections.have_room()]
             if not wanting:
                 break
             for attempt in wanting[: self._config.limits.max_connections - len(self._workers)]:
-                attempt.workers += 1
+                attempt.connections.workers += 1
                 worker = threading.Thread(target=self._work, args=(attempt,), name=f"relay {attempt.hop.name}", daemon=True)
                 self._workers.add(worker)
                 worker.start()
@@ -247,7 +247,7 @@ class SmartHostESMTPRelayingManager:
             self._log.error(f"a bug of smartrelay: {type(error).__name__}: {error} at {where.filename}:{where.lineno}")
         finally:
             with self._changed:
-                attempt.workers -= 1
+                attempt.connections.workers -= 1
                 self._workers.discard(threading.current_thread())
                 self._changed.notify_all()
 

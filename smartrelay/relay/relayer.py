@@ -82,7 +82,7 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
 
     def _pull(self) -> Transaction | None:
         """The next message for the session."""
-        self.retired = self.retired or self.manager.is_surplus()
+        self.retired = self.retired or self.manager.connections.is_surplus()
         if self._left <= 0 or self.retired:
             return None
         consignment = self.manager.take()
