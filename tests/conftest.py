@@ -1,6 +1,7 @@
 """The fixtures that all tests share; what they hand out is written in `tests/support/`."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +20,12 @@ from tests.support.smtp_server import ScriptedServer
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
+
+
+# In the background (nohup, or `&` in a script) we are told to ignore these, and so would be all that the tests start.
+for number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture
