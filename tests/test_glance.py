@@ -83,3 +83,14 @@ def test_what_stands_behind_the_last_event_is_left_to_the_closer_look(spool: str
     glanced, quick, closely = both(spool)
     assert glanced == [False]
     assert quick == closely
+
+
+def test_a_long_queue_is_shown_whole_and_in_order_by_two_processes(spool: str) -> None:
+    tried = attempt(1.5, "work", {0: WAITS})
+    for number in range(9):
+        wait(spool, tried, recipients=(f"r{number}@example.net",) * (1 + number % 3))
+    for long in (1, 2, 9, 10):
+        out = io.StringIO()
+        with redirect_stdout(out):
+            write(spool, long=long)
+        assert out.getvalue().splitlines() == [json.dumps(as_object(each)) for each in entries(spool)]

@@ -5,12 +5,14 @@ It loads neither the command line's parser nor what a closer look at a message t
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from smartrelay.cli import plain
 from smartrelay.cli.caller import Common
 from smartrelay.cli.ending import ended
 from smartrelay.spool import names
-from smartrelay.spool.glance import Glance, glance, walk
+from smartrelay.spool.glance import Glance, Place, glance, walk
 
 NULL_SENDER = "MAILER-DAEMON"
 _FLAGS = frozenset({"--json", "-q", "--quiet"})
@@ -33,19 +35,55 @@ def _dump(common: Common) -> None:
         common.say(f"set aside, for you to look at: {spool}/{names.CORRUPT}/{name}")
 
 
-def write(spool: str) -> None:
-    """One object a line; nothing for an empty queue."""
-    for place in walk(spool):
-        seen = glance(spool, place)
-        if seen is not None:
-            sys.stdout.write(as_text(seen) + "\n")
-            continue
-        from smartrelay.cli import listing as closely
-        from smartrelay.spool import listing
+def write(spool: str, *, long: int = 2000) -> None:
+    """One object a line; nothing for an empty queue. Of a queue of `long` messages another process looks at one half."""
+    places = list(walk(spool))
+    half = len(places) // 2 if len(places) >= long else len(places)
+    with _beside(spool, places[half:]) as lines_of_the_rest:
+        for place in places[:half]:
+            sys.stdout.write(_line(spool, place))
+        for block in lines_of_the_rest():
+            sys.stdout.write(block)
 
-        found = listing.readable(spool, place)
-        if found is not None:
-            closely.write_json([found])
+
+@contextmanager
+def _beside(spool: str, places: list[Place]) -> Iterator[Callable[[], Iterator[str]]]:
+    """Has another process make the lines of these messages; what it yields waits for them and gives them in blocks."""
+    if not places:
+        yield lambda: iter(())
+        return
+    with open(os.memfd_create("queue"), "w+", encoding="utf-8") as file:
+        other = os.fork()
+        if not other:
+            code = 1
+            try:
+                file.writelines(_line(spool, place) for place in places)
+                file.flush()
+                code = 0
+            finally:
+                os._exit(code)
+
+        def blocks() -> Iterator[str]:
+            _, status = os.waitpid(other, 0)
+            if status:  # whatever has killed it
+                yield from (_line(spool, place) for place in places)
+                return
+            file.seek(0)
+            while block := file.read(1 << 16):
+                yield block
+
+        yield blocks
+
+
+def _line(spool: str, place: Place) -> str:
+    seen = glance(spool, place)
+    if seen is not None:
+        return as_text(seen) + "\n"
+    from smartrelay.cli import listing as closely
+    from smartrelay.spool import listing
+
+    found = listing.readable(spool, place)
+    return closely.as_line(found) if found is not None else ""
 
 
 def as_text(seen: Glance) -> str:

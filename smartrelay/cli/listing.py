@@ -55,9 +55,13 @@ def reason(status: Status) -> str:
 
 def write_json(found: Iterable[Entry]) -> None:
     """One object a line; nothing for an empty queue."""
-    encode = json.JSONEncoder().encode
     for entry in found:
-        sys.stdout.write(encode(as_object(entry)) + "\n")
+        sys.stdout.write(as_line(entry))
+
+
+def as_line(entry: Entry) -> str:
+    """A message as a line of JSON."""
+    return json.dumps(as_object(entry)) + "\n"
 
 
 def write_tabs(found: Iterable[Entry]) -> None:
