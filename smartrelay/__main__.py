@@ -8,8 +8,7 @@ import sys
 
 def main() -> None:
     """Runs the command and exits with its code; no traceback ever reaches a user."""
-    interruptible = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-    if interruptible:
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         # until the command can handle it, Ctrl-C just ends us: an import that it breaks off would show its traceback
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_standard_descriptors()
@@ -20,8 +19,6 @@ def main() -> None:
     if code is None:
         from smartrelay.cli.main import run
 
-        if interruptible:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = run(arguments)
     sys.exit(code)
 

@@ -13,7 +13,10 @@ def parse(text: str) -> float:
     cleaned = text.strip().lower()
     if not _PATTERN.fullmatch(cleaned):
         raise ValueError(f"{text!a} is no span of time; write for example 30s, 5m, 2h or 5d")
-    return float(sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(cleaned)))
+    try:
+        return float(sum(int(number) * _UNITS[unit] for number, unit in _PART.findall(cleaned)))
+    except (OverflowError, ValueError):  # more digits than an int or a float is made of
+        raise ValueError(f"{text[:20]!a}... is longer than any time") from None
 
 
 def short(seconds: float) -> str:

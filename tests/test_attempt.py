@@ -512,8 +512,9 @@ class Told(Pace):
         super().__init__()
         self._sees = sees_free, sees_busy
 
-    def look(self) -> None:
+    def look(self) -> bool:
         self.free, self.busy = (sees() for sees in self._sees)
+        return True
 
 
 def test_the_first_connection_goes_alone_where_another_is_of_no_use(place: Place, smtp_server: Start) -> None:

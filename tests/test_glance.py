@@ -94,3 +94,18 @@ def test_a_long_queue_is_shown_whole_and_in_order_by_two_processes(spool: str) -
         with redirect_stdout(out):
             write(spool, long=long)
         assert out.getvalue().splitlines() == [json.dumps(as_object(each)) for each in entries(spool)]
+
+
+def test_a_message_that_a_pass_takes_in_meanwhile_is_shown(spool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was seen in `new`, and again in `cur`: that is where it is."""
+    one = put(Queue(spool))
+    listdir = os.listdir
+
+    def moving(path: str) -> list[str]:
+        found = listdir(path)
+        if path.endswith("/new") and found:
+            os.rename(f"{path}/{one}", f"{spool}/cur/{names.waiting_name(one, 1_900_000_000)}")
+        return found
+
+    monkeypatch.setattr("smartrelay.spool.glance.os.listdir", moving)
+    assert [(place.queue_id, place.directory) for place in walk(spool)] == [(one, "cur")]

@@ -1,6 +1,7 @@
 """What every command is told: which configuration, which spool, how much to say."""
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 from smartrelay import settings
@@ -30,4 +31,5 @@ class Common:
 
 def say(sentence: str) -> None:
     """A word to the person on standard error."""
-    print(f"smartrelay: {visible(sentence)}", file=sys.stderr)
+    with suppress(OSError):  # that nobody can hear it changes nothing about what was done
+        print(f"smartrelay: {visible(sentence)}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """How a command ends: the one place where errors become sentences and exit codes."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -12,6 +13,8 @@ _INTERRUPTED = 130
 
 def ended(command: Callable[[], object]) -> int:
     """Runs a command; the exit code that it returns, or that of what went wrong, of which one sentence is said."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         result = command()
         sys.stdout.flush()

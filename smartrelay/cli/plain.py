@@ -3,16 +3,19 @@
 from smartrelay.cli.caller import Common
 
 _VALUED = frozenset({"--config", "--spool", "--wait"})
+_ANYWHERE = frozenset({"--config", "--spool", "-q", "--quiet"})
 
 
 def options(arguments: list[str], words: list[str], flags: frozenset[str]) -> dict[str, str] | None:
     """The options of a call that consists of these words, in this order, and of these flags and the options that take a
-    value anywhere between them; None for any other call, which is for the parser."""
+    value, which belong behind them but for those that every command has; None for any other call, which is the parser's."""
     found: dict[str, str] = {}
-    said = []
+    said: list[str] = []
     rest = iter(arguments)
     for argument in rest:
         name, equals, value = argument.partition("=")
+        if name.startswith("-") and name not in _ANYWHERE and said != words:
+            return None
         if name in _VALUED:
             given = value if equals else next(rest, "")
             if not given:

@@ -28,6 +28,7 @@ class Connections:
         self._open = 0
         self._opening = 0
         self._surplus = False
+        self._leaving = 0
         self.begin()
 
     def begin(self) -> None:
@@ -45,11 +46,10 @@ class Connections:
         return not self.workers or self.pace.free
 
     def look(self) -> None:
-        """Where there are too many, has one of them end behind the message that it is at."""
-        self.pace.look()
-        if self.pace.busy:
+        """Where there are too many, has one of them end behind the message that it is at: one for each judgement."""
+        if self.pace.look():
             with self._lock:
-                self._surplus = self.workers > 1
+                self._surplus = self.pace.busy and self.workers - self._leaving > 1
 
     def is_surplus(self) -> bool:
         """Whether the connection that asks shall end."""
@@ -57,7 +57,14 @@ class Connections:
             return False
         with self._lock:
             surplus, self._surplus = self._surplus, False
+            self._leaving += surplus
         return surplus
+
+    def left(self) -> None:
+        """A worker is gone."""
+        with self._lock:
+            self.workers -= 1
+            self._leaving = max(0, self._leaving - 1)
 
     def opening(self) -> None:
         """One is about to be made."""

@@ -247,7 +247,7 @@ class SmartHostESMTPRelayingManager:
             self._log.error(f"a bug of smartrelay: {type(error).__name__}: {error} at {where.filename}:{where.lineno}")
         finally:
             with self._changed:
-                attempt.connections.workers -= 1
+                attempt.connections.left()
                 self._workers.discard(threading.current_thread())
                 self._changed.notify_all()
 

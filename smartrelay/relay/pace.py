@@ -38,14 +38,15 @@ class Pace:
         else:
             self._there += 1
 
-    def look(self) -> None:
-        """Judges by what was noted since the last look."""
+    def look(self) -> bool:
+        """Judges by what was noted since it judged last; whether it did, for it is too early at times."""
         now = self._clock()
         if now - self._since < _LEAST:
-            return
+            return False
         waited, there = self._waited, self._there
         self._since, self._waited, self._there = now, 0, 0
         # no answer at all is one that is waited for
         share = waited / (waited + there) if there else 1.0
         self.free = share > _FREE
         self.busy = share < _BUSY and there >= _ENOUGH
+        return True

@@ -44,6 +44,7 @@ class Session:
         self._window = window
         self._again: deque[tuple[Transaction, list[int]]] = deque()
         self._ahead: Flight | None = None
+        self._trouble_ahead: BaseException | None = None
         self._pull: Pull = lambda: None
         self._tell: Tell = lambda wanted, answers: None
         self.halted: Halted = lambda: False
@@ -69,6 +70,8 @@ class Session:
                 Stream(self, self._window).run()
             else:
                 self._one_by_one()
+            if self._trouble_ahead is not None:
+                raise self._trouble_ahead
         finally:
             if self._ahead is not None:
                 self.report(self._ahead, UNTOUCHED)
@@ -78,13 +81,19 @@ class Session:
 
     def next_flight(self) -> Flight | None:
         """The next transaction, ready to be sent: what the last ones left over, then what is pulled."""
+        if self._trouble_ahead is not None:
+            raise self._trouble_ahead
         flight, self._ahead = self._ahead, None
         return flight or self._prepared()
 
     def _prepare_ahead(self) -> None:
         """Makes the transaction after the next one ready while the server is at work on this one."""
-        if self._ahead is None:
-            self._ahead = self._prepared()
+        if self._ahead is None and self._trouble_ahead is None:
+            try:
+                self._ahead = self._prepared()
+            except BaseException as error:
+                # not before the message that is in doubt right now has its answer
+                self._trouble_ahead = error
 
     def _prepared(self) -> Flight | None:
         while not self.over and self._mails > 0:
@@ -107,10 +116,13 @@ class Session:
             except OSError as error:
                 self._tell(wanted, dict.fromkeys(indices, unreadable(error)))
                 continue
+            if flight.answers:
+                # who cannot be named here is told of at once: what is left is untouched as long as nothing is sent
+                self._tell(wanted, flight.answers)
+                flight.answers = {}
             if flight.recipients:
                 self._mails -= 1
                 return flight
-            self._tell(wanted, flight.answers)
         return None
 
     def _share(self, wanted: Transaction, indices: list[int]) -> int:
@@ -138,10 +150,9 @@ class Session:
         flight, ahead = self.next_flight(), False
         while flight is not None:
             following = self._send(flight, ahead=ahead)
-            if following is not None and self.halted():
-                self.over = True  # hanging up is the only way out of a transaction that was answered with 354
-            if self.over:
+            if self.over or self.halted():
                 if following is not None:
+                    self.over = True  # hanging up is the only way out of a transaction that was answered with 354
                     self.report(following, UNTOUCHED)
                 return
             ahead = following is not None
@@ -201,8 +212,6 @@ class Session:
 
     def _put_off(self, flight: Flight) -> None:
         self._mails += 1
-        if flight.answers:
-            self._tell(flight.wanted, flight.answers)
         self._again.appendleft((flight.wanted, [index for index, _ in flight.recipients]))
 
     def _envelope(self, flight: Flight, *, ahead: bool) -> Answer:

@@ -43,6 +43,7 @@ class Wire:
         self._parser = ReplyParser()
         self._ready: deque[Reply] = deque()
         self._spoiled = ""
+        self._sends_after = select.POLLOUT
         self.on_wait: Callable[[bool], None] = lambda waited: None
         # a time limit on the socket would cost two system calls more for each of its calls, and be for each call alone
         connected.setblocking(False)
@@ -64,14 +65,16 @@ class Wire:
 
     def _send_rest(self, rest: memoryview, end: float) -> None:
         while rest:
-            self.wait(select.POLLOUT, end - self._clock())
+            self.wait(self._sends_after, end - self._clock())
             rest = rest[self._send(rest) :]
 
     def _send(self, data: bytes | memoryview) -> int:
         """How many octets the connection takes now."""
         try:
             return self.connected().send(data)
-        except WOULD_BLOCK:
+        except WOULD_BLOCK as error:
+            # a hand-shake in the middle of a session: TLS wants to read before it can write
+            self._sends_after = select.POLLIN if isinstance(error, ssl.SSLWantReadError) else select.POLLOUT
             return 0
 
     def send(self, lines: Iterable[Line], *, behind: bytes = b"", seconds: float = 0.0) -> None:
@@ -116,9 +119,11 @@ class Wire:
     def wait(self, event: int, seconds: float) -> None:
         """Waits until the connection can be read or written (select.POLLIN, select.POLLOUT, or both).
 
-        Raises TimeoutError, and ConnectionResetError when it is closed.
+        Raises TimeoutError when no time is left, whatever is there by now, and ConnectionResetError when it is closed.
         """
         connected = self.connected()
+        if seconds <= 0:
+            raise TimeoutError
         if event & select.POLLIN and isinstance(connected, ssl.SSLSocket) and connected.pending():
             return
         poll = select.poll()
@@ -126,7 +131,7 @@ class Wire:
         there = bool(poll.poll(0))
         if event == select.POLLIN:
             self.on_wait(not there)
-        if not there and (seconds <= 0 or not poll.poll(seconds * 1000)):
+        if not there and not poll.poll(seconds * 1000):
             raise TimeoutError
 
     def arrived(self) -> Iterable[Answer]:
@@ -222,6 +227,7 @@ class Wire:
         connected = self.sock
         if connected is not None:
             try:
-                connected.shutdown(socket.SHUT_RDWR)
+                # not TLS's own: it would first forget that it is TLS, and who sends just then would send in clear
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
             except OSError:
                 pass

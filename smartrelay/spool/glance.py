@@ -38,18 +38,16 @@ class Place(NamedTuple):
 
 def walk(spool: str) -> Iterator[Place]:
     """Each message of the queue once, oldest first, without locks."""
-    found = [
-        (name, directory) for directory in (names.NEW, names.CUR, names.HOLD) for name in os.listdir(f"{spool}/{directory}")
-    ]
-    found.sort()
+    found: dict[str, tuple[str, str, int]] = {}
+    # one that moves meanwhile is where it was seen last; `new` twice, for one that goes back there from a directory to come
+    for directory in (names.NEW, names.CUR, names.HOLD, names.NEW):
+        for name in os.listdir(f"{spool}/{directory}"):
+            parts = names.split(name)
+            if parts is not None:
+                found[parts[0]] = directory, name, parts[1]
     journals = set(os.listdir(f"{spool}/state"))
-    seen = ""
-    for name, directory in found:
-        parts = names.split(name)
-        if parts is None or parts[0] == seen:
-            continue  # it is none of ours, or moved while we listed
-        seen, due = parts
-        yield Place(seen, directory, name, due, seen in journals)
+    for one in sorted(found):
+        yield Place(one, *found[one], one in journals)
 
 
 class Glance(NamedTuple):

@@ -805,3 +805,64 @@ def test_a_session_that_has_ended_takes_nothing_more(smtp_server: Start) -> None
     answers = relay(session, message([R1]), message([R2]), close=False)
     assert len(answers) == 1 and session.over
     assert relay(session, message([R3])) == []
+
+
+# What is made ready while the server is at work
+
+
+@BOTH
+def test_what_was_made_ready_is_not_begun_when_the_pass_stops(smtp_server: Start, pipelining: bool) -> None:  # A-029
+    """No new transaction after a stop: neither the next message, nor the one that was prepared meanwhile."""
+    stop = threading.Event()
+
+    def on(point: str, argument: bytes, session: Seen) -> None:
+        if point == "DOT":
+            stop.set()
+
+    server = smtp_server(on=on, keywords=KEYWORDS[pipelining])
+    session, waiting, told = opened(server), deque(numbered(3)), Told()
+    pulled: list[Transaction] = []
+
+    def pull() -> Transaction | None:
+        if stop.is_set() or not waiting:
+            return None
+        pulled.append(waiting.popleft())
+        return pulled[-1]
+
+    session.relay(pull, told, stop.is_set)
+    session.close()
+    assert len(server.accepted) == 1
+    answers = [told.of(each)[0] for each in pulled]
+    assert answers[0].good and all(answer.trouble is Trouble.UNTOUCHED for answer in answers[1:])
+
+
+@BOTH
+def test_trouble_with_the_next_message_waits_for_the_verdict_on_this_one(smtp_server: Start, pipelining: bool) -> None:  # A-060
+    """A bug of ours behind a final dot must not make the message that the server has taken go a second time."""
+    server = smtp_server(keywords=KEYWORDS[pipelining])
+    session, told = opened(server), Told()
+    first, *_ = messages = numbered(2 if pipelining else 1)
+    given = iter(messages)
+
+    def pull() -> Transaction | None:
+        if (found := next(given, None)) is None:
+            raise RuntimeError("a bug")
+        return found
+
+    with pytest.raises(RuntimeError):
+        session.relay(pull, told)
+    session.close()
+    assert told.of(first)[0].good
+    assert len(server.accepted) == 1
+
+
+def test_who_cannot_be_named_does_not_cost_the_others_an_attempt(smtp_server: Start) -> None:
+    """An unsendable recipient is told of at once; the others of a message that was not begun are untouched, all of them."""
+    server = smtp_server(keywords=["PIPELINING"], replies={"DOT": b"421 bye"})
+    session, told = opened(server), Told()
+    waiting = deque([message([R1]), message([R2, "\u00fc@b.example"])])
+    second = waiting[1]
+    session.relay(lambda: waiting.popleft() if waiting else None, told)
+    session.close()
+    assert told.of(second)[0].trouble is Trouble.UNTOUCHED
+    assert told.of(second)[1].trouble is Trouble.CONTENT
