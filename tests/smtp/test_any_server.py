@@ -75,14 +75,16 @@ def test_whatever_a_server_offers_it_gets_what_it_can_take_and_no_more(
             assert NEEDS[line] in keywords
         delivered = sum(judge(answer, "h").status.action == DELIVERED for each in wanted for answer in told.of(each))
         assert delivered == sum(len(transaction.recipients) for transaction in arrived)
-        texts = {as_sent(b"".join(each.text())) for each in wanted}
+        contents = [transaction.content for transaction in server.accepted]
+        for each in wanted:
+            text = b"".join(each.text())
+            if is_plain(text) and any(answer.good for answer in told.of(each)):
+                assert as_sent(text) in contents
         for transaction in server.accepted:
             assert len(transaction.recipients) <= (2 if "LIMITS" in keywords else 100)
             lines = transaction.content.split(b"\r\n")
             assert not any(b"\r" in text or b"\n" in text or b"\0" in text or len(text) > 998 for text in lines)
             assert transaction.content.isascii() or "8BITMIME" in keywords
-            if transaction.content.isascii() and b"MIME-Version" not in transaction.content:
-                assert transaction.content in texts
 
 
 def parameters(server: ScriptedServer) -> Iterator[str]:
@@ -93,6 +95,11 @@ def parameters(server: ScriptedServer) -> Iterator[str]:
             assert path, line
             for word in line[path.end() :].split():
                 yield word.partition(b"=")[0].decode()
+
+
+def is_plain(text: bytes) -> bool:
+    """Whether any server can take the text as it is."""
+    return text.isascii() and b"\0" not in text and all(len(line) <= 998 for line in text.split(b"\n"))
 
 
 def as_sent(text: bytes) -> bytes:
