@@ -9,7 +9,7 @@ from tests.support.private_root import PrivateRoot
 _SCRIPTS = "/usr/libexec/msmtp/msmtpq"
 _CONFIGURATION = """\
 defaults
-logfile /root/.msmtp.log
+logfile /tmp/.msmtp.log
 account default
 host 127.0.0.1
 port {port}
@@ -27,15 +27,15 @@ class MsmtpQueue:
 
     def __init__(self, folder: str, port: int) -> None:
         self._root = PrivateRoot(folder, "msmtp")
-        os.chmod(self._root.write("root/.msmtprc", _CONFIGURATION.format(port=port)), 0o600)
-        self._queue = f"{folder}/root/.msmtp.queue"
+        os.chmod(self._root.write("tmp/.msmtprc", _CONFIGURATION.format(port=port)), 0o600)
+        self._queue = f"{folder}/tmp/.msmtp.queue"
         os.mkdir(self._queue, 0o700)
         self.herd = Herd()
 
     def fill(self, count: int, octets: int) -> None:
         text = spools.text(octets).decode("ascii")
         for number in range(count):
-            name = f"root/.msmtp.queue/2026-11-22-{number:06}"
+            name = f"tmp/.msmtp.queue/2026-11-22-{number:06}"
             self._root.write(f"{name}.mail", text)
             self._root.write(f"{name}.msmtp", f"{spools.RECIPIENT}\n")
 
@@ -44,7 +44,7 @@ class MsmtpQueue:
 
     def flush(self) -> None:
         # x: no test whether there is a connection, which it would make over the Internet.
-        environment = {"HOME": "/root", "PATH": f"{_SCRIPTS}:/usr/bin:/bin", "EMAIL_QUEUE_QUIET": "t", "EMAIL_CONN_TEST": "x"}
+        environment = {"HOME": "/tmp", "PATH": f"{_SCRIPTS}:/usr/bin:/bin", "EMAIL_QUEUE_QUIET": "t", "EMAIL_CONN_TEST": "x"}
         self.herd.start(self._root.command(f"{_SCRIPTS}/msmtp-queue", "-r"), environment)
 
     def left(self) -> int:
