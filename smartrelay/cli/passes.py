@@ -19,7 +19,6 @@ from smartrelay.spool import access, names
 if TYPE_CHECKING:
     from smartrelay.mail.envelope import Envelope
     from smartrelay.maillog import MailLog
-    from smartrelay.relay.manager import SmartHostESMTPRelayingManager
     from smartrelay.relay.report import Report
     from smartrelay.routing.relays import Routes
     from smartrelay.spool.queue import Queue
@@ -68,7 +67,6 @@ class Passes:
         self._routes: Routes | None = None
         self._wrong: ConfigError | None = None
         self._seen_idle: int | None = None
-        self._manager: SmartHostESMTPRelayingManager | None = None
         self._signal = 0
 
     def run(self, every: float | None = None) -> int:

@@ -18,14 +18,12 @@ from smartrelay.relay.pace import Pace
 from smartrelay.relay.report import Report
 from smartrelay.routing.relays import Endpoint, NextHop
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
+from smartrelay.smtp.session import RECIPIENTS
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
 if TYPE_CHECKING:
     from smartrelay.relay.factory import SMTPManagedRelayerFactory
     from smartrelay.relay.relayer import SMTPManagedRelayer
-
-RECIPIENTS = 100
-"""Recipients in one transaction: what every server must take (RFC 5321 section 4.5.3.1.8)."""
 
 _FRUITLESS = 3
 """Sessions in a row that ended before any message went through, after which the host is left alone in this pass."""
