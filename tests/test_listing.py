@@ -7,9 +7,10 @@ import pytest
 
 from smartrelay.mail.status import DEFERRED, DELIVERED, Status
 from smartrelay.spool import queue_id
+from smartrelay.spool.glance import corrupt
 from smartrelay.spool.history import attempt
 from smartrelay.spool.journal import Journal
-from smartrelay.spool.listing import Entry, corrupt, entries, entry
+from smartrelay.spool.listing import Entry, entries, entry
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import CorruptMessage, NoSuchMessage
 from tests.support.clock import FakeClock

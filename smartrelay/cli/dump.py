@@ -12,7 +12,7 @@ from smartrelay.cli import plain
 from smartrelay.cli.caller import Common
 from smartrelay.cli.ending import ended
 from smartrelay.spool import names
-from smartrelay.spool.glance import Glance, Place, glance, walk
+from smartrelay.spool.glance import Glance, Place, corrupt, glance, walk
 
 NULL_SENDER = "MAILER-DAEMON"
 _FLAGS = frozenset({"--json", "-q", "--quiet"})
@@ -30,8 +30,13 @@ def dumped(arguments: list[str]) -> int | None:
 def _dump(common: Common) -> None:
     spool = common.enter_spool().spool
     write(spool)
+    tell_set_aside(common, spool)
+
+
+def tell_set_aside(common: Common, spool: str) -> None:
+    """Names what a person should look at, behind a listing."""
     sys.stdout.flush()
-    for name in sorted(os.listdir(f"{spool}/{names.CORRUPT}")):
+    for name in corrupt(spool):
         common.say(f"set aside, for you to look at: {spool}/{names.CORRUPT}/{name}")
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable
 import click
 
 from smartrelay.cli.caller import Common
+from smartrelay.cli.dump import tell_set_aside, write
 from smartrelay.cli.options import Duration, common_options
 from smartrelay.cli.select import Chosen, Filters, filter_options, select
 from smartrelay.errors import EX_OK, EX_TEMPFAIL, SmartRelayError
 from smartrelay.spool import operate, queue_id
-from smartrelay.spool.listing import corrupt, entries, entry
+from smartrelay.spool.listing import entries, entry
 
 
 @click.group("queue")
@@ -39,8 +40,6 @@ def list_(filters: Filters, as_json: bool, common: Common) -> int:
 
             write_json(found)
         else:
-            from smartrelay.cli.dump import write
-
             write(spool)
     elif sys.stdout.isatty():
         from smartrelay.cli.table import write_table
@@ -50,8 +49,7 @@ def list_(filters: Filters, as_json: bool, common: Common) -> int:
         from smartrelay.cli.listing import write_tabs
 
         write_tabs(found)
-    for name in corrupt(spool):
-        common.say(f"set aside, for you to look at: {spool}/corrupt/{name}")
+    tell_set_aside(common, spool)
     return EX_OK
 
 

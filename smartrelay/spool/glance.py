@@ -50,6 +50,11 @@ def walk(spool: str) -> Iterator[Place]:
         yield Place(one, *found[one], one in journals)
 
 
+def corrupt(spool: str) -> list[str]:
+    """The names of what was set aside."""
+    return sorted(os.listdir(f"{spool}/{names.CORRUPT}"))
+
+
 class Glance(NamedTuple):
     """One deferred message with one recipient. Its strings are printable ASCII without quotation marks and backslashes: they
     stand in JSON as they are. arrived, octets, code: decimal digits; code "0" where no server spoke."""

@@ -1,6 +1,5 @@
 """The queue as a person sees it: every message of every state, read without locks and without changing anything."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -62,8 +61,3 @@ def _entry(spool: str, place: Place) -> Entry:
         except OSError:
             pass  # a journal that cannot be read stops a pass at this message; whoever looks is shown the rest
     return Entry(one, _STATES[directory], due, path, envelope, history)
-
-
-def corrupt(spool: str) -> list[str]:
-    """The names of what was set aside."""
-    return sorted(os.listdir(f"{spool}/{names.CORRUPT}"))
