@@ -29,11 +29,13 @@ class Auth(NamedTuple):
 
 
 class Relay(NamedTuple):
-    """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs, tried in order.
-    source_address: own addresses to connect from, of either family. pipeline_window: 0 for that of [limits]."""
+    """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs or "mx", in groups of equals,
+    tried in order. source_address: own addresses to connect from, of either family. pipeline_window: 0 for that of [limits].
+    port: where the URL names none, 0 for the usual one. max_connections: at once for all that this rule sends, 0 for no more
+    than [limits] has. tls: what mail exchangers must do."""
 
     name: str
-    hosts: tuple[str, ...]
+    hosts: tuple[tuple[str, ...], ...]
     where: str
     sender: tuple[str, ...] = ("*",)
     recipient: tuple[str, ...] = ("*",)
@@ -44,15 +46,30 @@ class Relay(NamedTuple):
     client_key: str = ""
     source_address: tuple[str, ...] = ()
     pipeline_window: int = 0
+    port: int = 0
+    max_connections: int = 0
+    tls: str = "opportunistic"
 
 
 class Limits(NamedTuple):
-    """How much at once."""
+    """How much at once. max_received: Received fields, from which on a message is taken to go round in a loop."""
 
     max_connections: int = 20
     max_connections_per_host: int = 20
     max_messages_per_connection: int = 100
     pipeline_window: int = 1
+    max_received: int = 100
+
+
+class MX(NamedTuple):
+    """How mail exchangers are found and remembered. nameservers: "address:port", () for the system's."""
+
+    bad_host_timeout: float = 3600.0
+    canonical_chain_limit: int = 3
+    fallback_to_domain: bool = True
+    address_family: str = "any"
+    port: int = 25
+    nameservers: tuple[str, ...] = ()
 
 
 class Timeouts(NamedTuple):
@@ -87,6 +104,7 @@ class Config(NamedTuple):
     retry: tuple[float, ...] = RETRY
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    mx: MX = MX()
 
     @property
     def horizon(self) -> float:
@@ -99,11 +117,11 @@ def load(file: str = "", spool: str = "") -> Config:
     found = settings.load(file, spool)
     table = _table(found.file, named=bool(file or settings.environment("SMARTRELAY_CONFIG")))
     reader = _Reader(found.file)
-    top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "timeouts"))
+    top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "mx", "timeouts"))
     relays = _relays(reader, table)
     forced = os.environ.get(RELAY_VARIABLE)
     if forced:
-        relays = (Relay("environment", (forced,), f"${RELAY_VARIABLE}"),)
+        relays = (Relay("environment", ((forced,),), f"${RELAY_VARIABLE}"),)
     retry = reader.section(_sub(reader, table, "queue"), "[queue] ", {"retry": _durations}).get("retry", RETRY)
     return Config(
         file=found.file,
@@ -116,7 +134,8 @@ def load(file: str = "", spool: str = "") -> Config:
         min_free_space=top.get("min_free_space", found.min_free_space),
         relays=relays,
         retry=retry,
-        limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", dict.fromkeys(Limits._fields, _count))),
+        limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", _LIMITS)),
+        mx=MX(**reader.section(_sub(reader, table, "mx"), "[mx] ", _MX)),
         timeouts=Timeouts(
             **reader.section(_sub(reader, table, "timeouts"), "[timeouts] ", dict.fromkeys(Timeouts._fields, _duration))
         ),
@@ -249,6 +268,37 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
+def _hosts(value: object) -> tuple[tuple[str, ...], ...]:
+    """Relay URLs in the order in which they are tried; a list in the list: equals, whose order is drawn by lot."""
+    if not isinstance(value, list) or not value:
+        raise ValueError('must be a list such as ["smtp+tls://smtp.example.org"], or with groups: [["smtps://a", "smtps://b"], "mx"]')
+    return tuple(_texts(item if isinstance(item, list) else [item]) for item in value)
+
+
+def _nameservers(value: object) -> tuple[str, ...]:
+    """Addresses with or without a port: "192.0.2.1", "127.0.0.1:5300", "[::1]:53"; [] is the system's."""
+    import ipaddress
+
+    if value == []:
+        return ()
+    found = []
+    for text in _texts(value):
+        address, port = text, "53"
+        if text.startswith("["):
+            address, _, port = text[1:].partition("]")
+            port = port.removeprefix(":") or "53"
+        elif text.count(":") == 1:
+            address, _, port = text.partition(":")
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            port = ""
+        if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
+            raise ValueError(f'must be addresses such as "192.0.2.1" or "127.0.0.1:5300", not {text!r}')
+        found.append(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+    return tuple(found)
+
+
 def _addresses(value: object) -> tuple[str, ...]:
     """One address to connect from, or one for each family."""
     import ipaddress  # few configurations have any
@@ -269,6 +319,26 @@ def _globs(value: object) -> tuple[str, ...]:
 def _count(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"must be a whole number of at least 1, not {value!r}")
+    return value
+
+
+def _port(value: object) -> int:
+    number = _count(value)
+    if number > 65535:
+        raise ValueError(f"must be a port from 1 to 65535, not {value!r}")
+    return number
+
+
+def _received(value: object) -> int:
+    number = _count(value)
+    if number < 30:
+        raise ValueError(f"must be at least 30, or mail that has come a long way is taken for a loop, not {value!r}")
+    return number
+
+
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {value!r}")
     return value
 
 
@@ -324,7 +394,7 @@ _RELAY: dict[str, Callable[[Any], Any]] = {
     "name": _name,
     "sender": _globs,
     "recipient": _globs,
-    "hosts": _texts,
+    "hosts": _hosts,
     "auth": _subtable,
     "ca_file": _path,
     "protocol": _one_of("esmtp", "smtp"),
@@ -332,6 +402,18 @@ _RELAY: dict[str, Callable[[Any], Any]] = {
     "client_key": _path,
     "source_address": _addresses,
     "pipeline_window": _count,
+    "port": _port,
+    "max_connections": _count,
+    "tls": _one_of("none", "opportunistic", "starttls"),
+}
+_LIMITS: dict[str, Callable[[Any], Any]] = {**dict.fromkeys(Limits._fields, _count), "max_received": _received}
+_MX: dict[str, Callable[[Any], Any]] = {
+    "bad_host_timeout": _duration,
+    "canonical_chain_limit": _count,
+    "fallback_to_domain": _switch,
+    "address_family": _one_of("any", "ipv4", "ipv6"),
+    "port": _port,
+    "nameservers": _nameservers,
 }
 _AUTH: dict[str, Callable[[Any], Any]] = {
     "user": _text,

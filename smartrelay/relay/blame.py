@@ -65,6 +65,7 @@ _BY_CODE: dict[tuple[Phase, int], tuple[Scope, str]] = {
 _BY_TROUBLE: dict[Trouble, tuple[Scope, str, str]] = {
     Trouble.NO_HOST: (_H, DEFERRED, "4.4.3"),
     Trouble.NO_ROUTE: (_H, DEFERRED, "4.4.1"),
+    Trouble.NO_NETWORK: (_H, DEFERRED, "4.4.1"),
     Trouble.TIMEOUT: (_H, DEFERRED, "4.4.2"),
     Trouble.LOST: (_M, DEFERRED, "4.4.2"),
     Trouble.PROTOCOL: (_M, DEFERRED, "4.5.0"),
@@ -84,15 +85,19 @@ LONGEST_TEXT = 500
 _BEFORE_MAIL = frozenset({*_OPENING, Phase.STARTTLS, Phase.TLS, Phase.AUTH})
 
 
-def judge(answer: Answer, host: str) -> Judgement:
-    """What `answer` means for whom; host: who was asked, for the record."""
+def judge(answer: Answer, host: str, *, exchanger: bool = False) -> Judgement:
+    """What `answer` means for whom; host: who was asked, for the record. exchanger: it is one of the recipient's domain, where
+    we have no account: what would be our account's fault at a relay is the host's there, and 530 a no like any other."""
     if answer.trouble is not None:
-        return _judge_trouble(answer, host)
+        found = _judge_trouble(answer, host)
+        return found._replace(scope=_H) if exchanger and found.scope is _A else found
     reply = answer.reply
     if reply is None:
         return Judgement(_M, Status(DEFERRED, "4.3.0", _kept(answer.text or "no answer"), host=host, phase=answer.phase))
     key = (answer.phase, reply.code)
     scope, action = _BY_CODE.get(key) or _BY_REPLY.get((answer.phase, reply.kind), (_M, DEFERRED))
+    if exchanger and scope is _A:
+        scope, action = _BY_REPLY[answer.phase, reply.kind] if answer.phase not in _BEFORE_MAIL else (_H, DEFERRED)
     dsn = reply.enhanced
     if action == DEFERRED and not dsn.startswith("4"):
         # a no that we do not take for final must not look final in the log

@@ -4,6 +4,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from smartrelay.config import Config
+from smartrelay.relay.course import Stop
 from smartrelay.relay.relayer import ESMTPManagedRelayer, SMTPManagedRelayer
 from smartrelay.routing.relays import Endpoint, NextHop
 from smartrelay.smtp.connector import Connector, Target, connect
@@ -46,16 +47,20 @@ class SMTPManagedRelayerFactory:
             key=relay.client_key,
         )
 
-    def build_relayer(self, endpoint: Endpoint, manager: "_AttemptManager") -> SMTPManagedRelayer | Answer:
+    def build_relayer(self, stop: Stop, manager: "_AttemptManager") -> SMTPManagedRelayer | Answer:
         """A relayer on a new connection, or the answer that says why there is none. Raises ConfigError (unusable files)."""
-        target = Target(endpoint.host, endpoint.port, endpoint.path, self._hop.relay.source_address)
+        _, candidate = stop
+        endpoint = candidate.endpoint
+        target = Target(
+            endpoint.host, endpoint.port, endpoint.path, self._hop.relay.source_address, addresses=candidate.addresses
+        )
         session = open_session(target, self.policy(endpoint), connector=self._connector)
         if isinstance(session, Answer):
             return session
         self.live.add(session)
         session.on_close = self.live.discard
         session.client.wire.on_wait = manager.connections.pace.note
-        return self.relayer(session, manager, self._config.limits.max_messages_per_connection, self._stopping)
+        return self.relayer(session, manager, stop, self._config.limits.max_messages_per_connection, self._stopping)
 
 
 class ESMTPManagedRelayerFactory(SMTPManagedRelayerFactory):

@@ -30,7 +30,7 @@ _ROW = 900
 @dataclass(slots=True)
 class Consignment:
     """One message for some of its recipients, at one next hop. statuses: what came of each, by index; fresh: those of them
-    that are not written down yet."""
+    that are not written down yet; elsewhere: those who are to be offered to another host. stop: where on the hop's course."""
 
     message: MessageInHand
     hop: str
@@ -38,6 +38,8 @@ class Consignment:
     taken: float
     statuses: dict[int, Status] = field(default_factory=dict)
     fresh: dict[int, Status] = field(default_factory=dict)
+    elsewhere: set[int] = field(default_factory=set)
+    stop: int = 0
     started: float = 0.0
     retried: bool = False
 
@@ -49,7 +51,7 @@ class Consignment:
     @property
     def complete(self) -> bool:
         """Whether every recipient has a status."""
-        return len(self.statuses) == len(self.recipients)
+        return len(self.statuses) + len(self.elsewhere) == len(self.recipients)
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
 from smartrelay.relay.blame import Judgement, judge
+from smartrelay.relay.course import Stop
 from smartrelay.relay.ledger import Consignment
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.smtp.session import Session
@@ -50,12 +51,14 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         self,
         session: Session,
         manager: "_AttemptManager",
+        stop: Stop,
         most: int,
         stopping: threading.Event,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.manager = manager
         self.session = session
+        self._stop, self._candidate = stop
         self.last_trouble: Judgement | None = None
         self.retired = False
         self._left = most
@@ -85,7 +88,7 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         self.retired = self.retired or self.manager.connections.is_surplus()
         if self._left <= 0 or self.retired:
             return None
-        consignment = self.manager.take()
+        consignment = self.manager.take(self._stop)
         if consignment is None:
             return None
         self._left -= 1
@@ -114,7 +117,8 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
             self.manager.put_back(consignment, retried=consignment.retried or not untouched)
             self._in_hand.remove(consignment)
             return
-        judgements = {index: judge(self._known(answer), self.session.peer) for index, answer in answered.items()}
+        peer, exchanger = self.session.peer, self._candidate.exchanger
+        judgements = {index: judge(self._known(answer), peer, exchanger=exchanger) for index, answer in answered.items()}
         if self.session.over and judgements:
             self.last_trouble = list(judgements.values())[-1]
         self.sent_mail(consignment, {index: judgement.status for index, judgement in judgements.items()})

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 @dataclass(slots=True)
 class Report:
     """Counts of one pass. sent, deferred, bounced: recipients. messages: that left the queue. waiting: messages still in
-    it. doubtful: recipients that may get their mail twice. notices: bounces written. trouble: sentences for the operator,
-    once each; failed: the spool could not be written as it had to (exit code 74)."""
+    it. doubtful: recipients that may get their mail twice. notices: bounces written. offline: this machine had no way to some
+    host. trouble: sentences for the operator, once each; failed: the spool could not be written as it had to (exit code 74)."""
 
     sent: int = 0
     deferred: int = 0
@@ -19,6 +19,7 @@ class Report:
     connections: int = 0
     waiting: int = 0
     stopped: bool = False
+    offline: bool = False
     failed: bool = False
     trouble: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -28,6 +29,12 @@ class Report:
         with self._lock:
             for name, count in counts.items():
                 setattr(self, name, getattr(self, name) + count)
+
+    def strand(self) -> bool:
+        """Notes that this machine is offline; False when it was known already."""
+        with self._lock:
+            known, self.offline = self.offline, True
+            return not known
 
     def complain(self, sentence: str) -> bool:
         """Notes a trouble; False when it was known already, so that a storm of the same is one line."""

@@ -50,6 +50,7 @@ class Trouble(StrEnum):
 
     NO_HOST = "host not found"
     NO_ROUTE = "unreachable"
+    NO_NETWORK = "no network"
     TIMEOUT = "timed out"
     LOST = "connection lost"
     PROTOCOL = "protocol error"

@@ -12,6 +12,12 @@ from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.smtp.session import Session
 from smartrelay.smtp.wire import SessionBroken
 
+ADDRESSES = 5
+"""Addresses of one host that a session is tried with: each may take a whole time limit."""
+
+_THIS_ADDRESS = (Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.TLS)
+"""Where a session that fails says something of one address; what comes after is known of the host."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -41,28 +47,56 @@ def open_session(
 ) -> Session | Answer:
     """The session, or the answer that ended the try. Raises ConfigError for files of the policy that cannot be used.
 
+    A host of several addresses is tried at each of them, as long as it is this one address that fails us (RFC 5321 section
+    5.1): up to `ADDRESSES` that let us connect and then no further.
+    """
+    answer: Answer | None = None
+    tried: list[str] = []
+    while len(tried) < ADDRESSES:
+        seen = len(tried)
+        opened = _open_at_one(target._replace(without=tuple(tried)), policy, connector, clock, tried)
+        if not isinstance(opened, Answer):
+            return opened
+        if len(set(tried)) == seen:
+            return answer or opened  # no address is left that has not been tried
+        answer = opened
+        if target.path or opened.phase not in _THIS_ADDRESS:
+            break
+    return answer or Answer(Phase.CONNECT, trouble=Trouble.NO_HOST, text=f"host {target.host} has no address")
+
+
+def _open_at_one(
+    target: Target, policy: Policy, connector: Connector, clock: Callable[[], float], tried: list[str]
+) -> Session | Answer:
+    """A session with one address of the host, which is added to `tried`.
+
     A second connection is made, once, to a server that hangs up on EHLO (it gets HELO), and to one whose TLS fails where TLS
     was only better than nothing (it is spoken to in clear: RFC 3207 section 4.1). Never where TLS or a sign-in is required.
     """
-    opened = _open(target, policy, connector, clock)
+    opened = _open(target, policy, connector, clock, tried)
     if not isinstance(opened, Answer) or policy.tls in ("starttls", "implicit") or policy.signs_in:
         return opened
+    again = target if target.path else target._replace(addresses=tuple(tried[-1:]), without=())
     if opened.phase is Phase.TLS and policy.tls == "opportunistic":
-        return _open(target, replace(policy, tls="none"), connector, clock)
+        return _open(again, replace(policy, tls="none"), connector, clock, [])
     if opened.phase is Phase.EHLO and opened.trouble is Trouble.LOST and policy.extended and not policy.lmtp:
-        return _open(target, replace(policy, extended=False), connector, clock)
+        return _open(again, replace(policy, extended=False), connector, clock, [])
     return opened
 
 
-def _open(target: Target, policy: Policy, connector: Connector, clock: Callable[[], float]) -> Session | Answer:
+def _open(
+    target: Target, policy: Policy, connector: Connector, clock: Callable[[], float], tried: list[str]
+) -> Session | Answer:
     connection = connector(target, policy.timeouts)
     if isinstance(connection, Answer):
         return connection
     try:
-        peer = target.path or f"{target.host}[{connection.getpeername()[0]}]:{target.port}"
+        where = "" if target.path else connection.getpeername()[0]
     except OSError:
         connection.close()
         return Answer(Phase.GREETING, trouble=Trouble.LOST, text=f"{Trouble.LOST} while {Phase.GREETING}")
+    tried.append(where)
+    peer = target.path or f"{target.host}[{where}]:{target.port}"
     client = SMTPClient(connection, policy.hostname, policy.timeouts, lmtp=policy.lmtp, clock=clock)
     try:
         answer = _introduce(client, target.host, policy)

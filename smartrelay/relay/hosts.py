@@ -1,0 +1,111 @@
+"""What a pass knows of hosts, whichever next hop they belong to: which there are, which are bad, and how many connections
+each has."""
+
+import random
+import threading
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from smartrelay.mail.status import Status
+from smartrelay.relay.blame import Judgement
+from smartrelay.routing.candidates import Candidate, candidates, key_of
+from smartrelay.routing.mx import MXCalculator
+from smartrelay.routing.relays import Endpoint, NextHop
+from smartrelay.smtp.dialogue import Answer, Trouble
+
+
+class Memory(Protocol):
+    """The memory for bad hosts (`routing.bad_hosts.BadHosts`)."""
+
+    recovered: set[str]
+
+    def mark_bad(self, key: str, reason: str) -> None: ...
+    def mark_good(self, key: str) -> bool: ...
+    def is_bad(self, key: str) -> bool: ...
+    def claim_probe(self, key: str) -> bool: ...
+    def reason(self, key: str) -> str: ...
+    def save(self) -> None: ...
+
+
+class Hosts:
+    """Shared by all threads of a pass.
+
+    calculator: finds mail exchangers; None where no rule asks for any. most: connections to one host at once. forgiving: bad
+    hosts are tried like any other (`flush --all`). offline: whether this machine has no way to anywhere; asked only after a
+    failure. unresolved: whether no resolver at all can be reached; asked likewise.
+    """
+
+    def __init__(
+        self,
+        calculator: MXCalculator | None,
+        memory: Memory,
+        most: int,
+        *,
+        forgiving: bool = False,
+        offline: Callable[[], bool],
+        unresolved: Callable[[str], bool],
+        shuffle: Callable[[list[Endpoint]], None] = random.shuffle,
+    ) -> None:
+        self.memory = memory
+        self._calculator = calculator
+        self._most = most
+        self._forgiving = forgiving
+        self._offline = offline
+        self._unresolved = unresolved
+        self._shuffle = shuffle
+        self._lock = threading.Lock()
+        self._connections: dict[str, int] = {}
+
+    def of(self, hop: NextHop) -> list[Candidate]:
+        """The hosts of a next hop in the order of this pass: those that are bad come after the good ones.
+
+        Raises RoutingError where there are none.
+        """
+        found = candidates(hop, self._calculator, self._shuffle)
+        return sorted(found, key=lambda candidate: not self._forgiving and self.memory.is_bad(candidate.key))
+
+    def may_connect(self, candidate: Candidate) -> bool:
+        """Whether a connection to this host may be tried now: one to a bad host is its probe, and nobody else's."""
+        return self._forgiving or self.memory.claim_probe(candidate.key)
+
+    def enter(self, candidate: Candidate) -> bool:
+        """Counts a connection that is about to be made; False where the host has as many as it may have."""
+        with self._lock:
+            count = self._connections.get(candidate.key, 0)
+            if count >= self._most:
+                return False
+            self._connections[candidate.key] = count + 1
+            return True
+
+    def leave(self, candidate: Candidate) -> None:
+        """A connection has ended."""
+        with self._lock:
+            self._connections[candidate.key] -= 1
+            if not self._connections[candidate.key]:
+                del self._connections[candidate.key]
+
+    def has_room(self, candidate: Candidate) -> bool:
+        """Whether one more connection may be made."""
+        return self._connections.get(candidate.key, 0) < self._most
+
+    def answered(self, candidate: Candidate) -> None:
+        """A session stands: the host is good."""
+        self.memory.mark_good(candidate.key)
+
+    def failed(self, candidate: Candidate, judgement: Judgement) -> None:
+        """The host could not be used, and will be left alone for a while."""
+        self.memory.mark_bad(candidate.key, judgement.status.text)
+
+    def is_out_of_reach(self, candidate: Candidate, answer: Answer) -> bool:
+        """Whether a failure is this machine's, which is offline, and says nothing of the host."""
+        if answer.trouble is Trouble.NO_NETWORK:
+            return self._offline()
+        if answer.trouble is Trouble.NO_HOST:
+            return self._offline() or self._unresolved(candidate.endpoint.host)
+        return False
+
+    def has_recovered(self, hop: NextHop, statuses: Iterable[Status | None]) -> bool:
+        """Whether a host has recovered in this pass that mail with these latest statuses waits for."""
+        keys = {key_of(status.host) for status in statuses if status is not None and status.host}
+        keys |= {str(endpoint).lower() for endpoint in hop.endpoints if not endpoint.exchangers}
+        return not keys.isdisjoint(self.memory.recovered)

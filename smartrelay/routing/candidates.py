@@ -1,0 +1,86 @@
+"""The hosts that one next hop's mail may be handed to, in the order in which they are tried (RFC 5321 section 5.1)."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from smartrelay.routing.mx import Exchanger, MXCalculator
+from smartrelay.routing.relays import IMPLICIT, STARTTLS, Endpoint, NextHop
+from smartrelay.routing.trouble import NoUsableExchanger, RoutingError
+
+Shuffle = Callable[[list[Endpoint]], None]
+
+
+class Candidate(NamedTuple):
+    """A host that can be connected to. addresses: where it is, () for the system's resolver to find. exchanger: it was found
+    as an exchanger of the recipient's domain, so that its no is the domain's."""
+
+    endpoint: Endpoint
+    addresses: tuple[str, ...] = ()
+    exchanger: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the memory for bad hosts knows it by."""
+        return str(self.endpoint).lower()
+
+    def __str__(self) -> str:
+        return str(self.endpoint)
+
+
+def key_of(peer: str) -> str:
+    """The key of a host that the journal calls "name[address]:port" (where a session stood) or "name:port"."""
+    name, bracket, rest = peer.lower().partition("[")
+    if not bracket or not name:
+        return peer.lower()
+    port = rest.rpartition(":")[2]
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+
+
+def candidates(hop: NextHop, calculator: MXCalculator | None, shuffle: Shuffle) -> list[Candidate]:
+    """The hosts of `hop`, each once: its groups in order, equals by lot, mail exchangers by preference.
+
+    calculator: may be None where no endpoint asks for mail exchangers. Raises RoutingError where there are none: a temporary
+    one if any of the lookups may go better later.
+    """
+    found: dict[str, Candidate] = {}
+    troubles: list[RoutingError] = []
+    for group in hop.groups:
+        equals = list(group)
+        if len(equals) > 1:
+            shuffle(equals)
+        for endpoint in equals:
+            try:
+                for candidate in _expanded(endpoint, hop.domain, calculator):
+                    found.setdefault(candidate.key, candidate)
+            except RoutingError as trouble:
+                troubles.append(trouble)
+    if not found and troubles:
+        raise next((trouble for trouble in troubles if not trouble.permanent), troubles[0])
+    return list(found.values())
+
+
+def _expanded(endpoint: Endpoint, domain: str, calculator: MXCalculator | None) -> list[Candidate]:
+    if not endpoint.exchangers:
+        return [Candidate(endpoint)]
+    if calculator is None:
+        raise ValueError("no MXCalculator was given")
+    exchangers = calculator.exchangers(endpoint.host or domain)
+    if endpoint.host and endpoint.tls in (STARTTLS, IMPLICIT):
+        exchangers = _verifiable(exchangers, endpoint.host)
+    return [
+        Candidate(endpoint._replace(host=exchanger.host, exchangers=False), exchanger.addresses, exchanger=not endpoint.host)
+        for exchanger in exchangers
+    ]
+
+
+def _verifiable(exchangers: list[Exchanger], name: str) -> list[Exchanger]:
+    """Those that a certificate can speak for. Their names come from a DNS that anybody may have forged, so a certificate for
+    such a name proves nothing; one for the relay's own name, or a name below it, does (RFC 7817 section 3)."""
+    sound = [exchanger for exchanger in exchangers if f".{exchanger.host}".endswith(f".{name}")]
+    if not sound:
+        raise NoUsableExchanger(
+            f"no mail exchanger of {name} has a name below {name}, so that no certificate could prove whose they are; "
+            "name the host itself in the relay URL",
+            permanent=False,
+        )
+    return sound
