@@ -173,6 +173,7 @@ class Passes:
                 raise UsageError(f"{one} is held; `smartrelay queue release {one}` takes it back")
 
     def _relay(self, queue: "Queue", config: "configuration.Config", routes: "Routes", log: "MailLog") -> int:
+        from smartrelay.relay.hosts import Hosts
         from smartrelay.relay.manager import (
             SmartHostESMTPRelayingManager,
             SmartHostSMTPRelayingManager,
@@ -181,10 +182,12 @@ class Passes:
 
         plain = all(hop.protocol == "smtp" for hop in routes.hops)
         kind = SmartHostSMTPRelayingManager if plain else SmartHostESMTPRelayingManager
+        hosts = Hosts.of(config, routes, log.warning, forgiving=self._wish.everything)
         with self._progress() as progress:
             manager = kind(
                 queue,
                 routes,
+                hosts,
                 config,
                 log,
                 wanted=self._wish.chosen,
@@ -207,7 +210,7 @@ class Passes:
             for sentence in report.trouble:
                 self._common.say(sentence)
             self._common.say(report.sentence())
-        if report.sent or report.deferred or report.bounced:
+        if report.sent or report.deferred or report.bounced or report.offline:
             log.info(f"pass: {report.sentence()}, connections: {report.connections}")
 
     @contextmanager

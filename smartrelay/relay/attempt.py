@@ -291,8 +291,7 @@ class _AttemptManager:
     def _strand(self) -> None:
         """This machine is offline: the mail stays as it is, and no attempt has been made."""
         self._backlog.clear()
-        if self._report.strand():
-            self._log.info("offline: no way to any host; mail waits, and no attempt is counted")
+        self._report.offline = True
 
     def _end_rest(self, status: Status, number: int) -> None:
         """Every message that only the hosts from `number` on could have taken gets this status, without a connection."""

@@ -44,23 +44,20 @@ class Course:
                     continue
                 if self._hosts.may_connect(stops[at]):
                     return at, stops[at]
-                self._reasons[at] = self._remembered(stops[at])
+                self._reasons[at] = Status(DEFERRED, "4.4.1", self._hosts.why_bad(stops[at]), host=str(stops[at]))
             return None
 
     def _found(self) -> list[Candidate]:
         if self._stops is None:
             self._stops = []
             try:
-                self._stops = self._hosts.of(self._hop)
+                self._stops = self._hosts.candidates(self._hop)
             except Unreachable as trouble:
                 self.stranded = True
                 self._nowhere = Status(DEFERRED, trouble.dsn, trouble.text)
             except RoutingError as trouble:
                 self._nowhere = Status(FAILED if trouble.permanent else DEFERRED, trouble.dsn, trouble.text)
         return self._stops
-
-    def _remembered(self, candidate: Candidate) -> Status:
-        return Status(DEFERRED, "4.4.1", f"{self._hosts.memory.reason(candidate.key)} (not tried again yet)", host=str(candidate))
 
     def leave(self, number: int, judgement: Judgement, answer: Answer | None) -> bool:
         """The host at `number` is of no more use in this pass; False where that was known. answer: where it was its last word

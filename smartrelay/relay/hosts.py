@@ -4,27 +4,18 @@ each has."""
 import random
 import threading
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
+from smartrelay.config import Config
 from smartrelay.mail.status import Status
 from smartrelay.relay.blame import Judgement
+from smartrelay.routing.bad_hosts import BadHosts
 from smartrelay.routing.candidates import Candidate, candidates, key_of
 from smartrelay.routing.mx import MXCalculator
-from smartrelay.routing.relays import Endpoint, NextHop
+from smartrelay.routing.network import is_offline
+from smartrelay.routing.relays import Endpoint, NextHop, Routes
+from smartrelay.routing.resolver import UNREACHABLE, DNSResolver
 from smartrelay.smtp.dialogue import Answer, Trouble
-
-
-class Memory(Protocol):
-    """The memory for bad hosts (`routing.bad_hosts.BadHosts`)."""
-
-    recovered: set[str]
-
-    def mark_bad(self, key: str, reason: str) -> None: ...
-    def mark_good(self, key: str) -> bool: ...
-    def is_bad(self, key: str) -> bool: ...
-    def claim_probe(self, key: str) -> bool: ...
-    def reason(self, key: str) -> str: ...
-    def save(self) -> None: ...
+from smartrelay.spool.lock import hosts_lock
 
 
 class Hosts:
@@ -38,7 +29,7 @@ class Hosts:
     def __init__(
         self,
         calculator: MXCalculator | None,
-        memory: Memory,
+        memory: BadHosts,
         most: int,
         *,
         forgiving: bool = False,
@@ -56,13 +47,36 @@ class Hosts:
         self._lock = threading.Lock()
         self._connections: dict[str, int] = {}
 
-    def of(self, hop: NextHop) -> list[Candidate]:
+    @classmethod
+    def of(cls, config: Config, routes: Routes, warn: Callable[[str], None], *, forgiving: bool = False) -> "Hosts":
+        """What `config` says of hosts, with the memory of its spool. warn: takes a sentence of what is wrong with that."""
+        spool = config.spool
+        memory = BadHosts(
+            f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=config.mx.bad_host_timeout, warn=warn
+        )
+        resolver = DNSResolver(config.mx.nameservers, config.timeouts.lookup)
+        calculator = MXCalculator.of(config, resolver, memory) if routes.ask_for_exchangers else None
+        return cls(
+            calculator,
+            memory,
+            config.limits.max_connections_per_host,
+            forgiving=forgiving,
+            offline=is_offline,
+            unresolved=lambda host: resolver.ask(host, "A").outcome == UNREACHABLE,
+        )
+
+    def candidates(self, hop: NextHop) -> list[Candidate]:
         """The hosts of a next hop in the order of this pass: those that are bad come after the good ones.
 
         Raises RoutingError where there are none.
         """
         found = candidates(hop, self._calculator, self._shuffle)
         return sorted(found, key=lambda candidate: not self._forgiving and self.memory.is_bad(candidate.key))
+
+    def why_bad(self, candidate: Candidate) -> str:
+        """Why a host may not be connected to now."""
+        found = self.memory.get(candidate.key)
+        return f"{found.reason if found else 'another connection is trying it'} (not tried again yet)"
 
     def may_connect(self, candidate: Candidate) -> bool:
         """Whether a connection to this host may be tried now: one to a bad host is its probe, and nobody else's."""

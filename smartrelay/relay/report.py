@@ -30,12 +30,6 @@ class Report:
             for name, count in counts.items():
                 setattr(self, name, getattr(self, name) + count)
 
-    def strand(self) -> bool:
-        """Notes that this machine is offline; False when it was known already."""
-        with self._lock:
-            known, self.offline = self.offline, True
-            return not known
-
     def complain(self, sentence: str) -> bool:
         """Notes a trouble; False when it was known already, so that a storm of the same is one line."""
         with self._lock:
@@ -54,4 +48,6 @@ class Report:
         text = ", ".join(parts)
         if self.doubtful:
             text += f" ({self.doubtful} of the deferred may have arrived)"
+        if self.offline:
+            text = f"offline, no attempt is counted: {text}"
         return f"{text}; {self.waiting} message{'' if self.waiting == 1 else 's'} waiting"

@@ -1,4 +1,4 @@
-"""Whether this machine has a way to anywhere: nothing is sent to find out."""
+"""Where this machine is: whether it has a way to anywhere, and which addresses are its own. Nothing is sent to find out."""
 
 import errno
 import socket
@@ -21,4 +21,15 @@ def _has_route(family: socket.AddressFamily, address: str) -> bool:
             probe.connect((address, 9))
     except OSError as error:
         return error.errno not in _NO_WAY
+    return True
+
+
+def is_local(address: str) -> bool:
+    """Whether an IP address is one of this machine's: only to such a one can a socket be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
     return True
