@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from smartrelay.config import Timeouts
+from smartrelay.mail.international import NoSuchDomainName, a_labels
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble, extensions
-from smartrelay.smtp.international import NoSuchDomainName, a_labels
 from smartrelay.smtp.signin import sign_in
 from smartrelay.smtp.transaction import unreadable
 from smartrelay.smtp.wire import Line, SessionBroken, Wire
