@@ -271,7 +271,7 @@ def _texts(value: object) -> tuple[str, ...]:
 def _hosts(value: object) -> tuple[tuple[str, ...], ...]:
     """Relay URLs in the order in which they are tried; a list in the list: equals, whose order is drawn by lot."""
     if not isinstance(value, list) or not value:
-        raise ValueError('must be a list such as ["smtp+tls://smtp.example.org"], or with groups: [["smtps://a", "smtps://b"], "mx"]')
+        raise ValueError('must be a list of strings such as ["smtp+tls://smtp.example.org"], or of lists of equals')
     return tuple(_texts(item if isinstance(item, list) else [item]) for item in value)
 
 

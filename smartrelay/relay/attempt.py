@@ -142,19 +142,19 @@ class _AttemptManager:
             self.notify_done(stop, relayer.completed, relayer.last_trouble)
         return not relayer.retired
 
-    def take(self, stop: Stop) -> Consignment | None:
-        """The next consignment for the host at `stop`, in hand; None when there is none or the pass is to stop."""
+    def take(self, stop: int) -> Consignment | None:
+        """The next consignment for the host at `stop` of the course, in hand; None when there is none or the pass is to stop."""
         while not self._stopping.is_set():
-            item = self._backlog.take(stop[0])
+            item = self._backlog.take(stop)
             if item is None:
                 return None
             consignment = self._consign(item)
             if consignment is not None and self._is_fit(consignment):
-                consignment.stop = stop[0]
+                consignment.stop = stop
                 return consignment
         return None
 
-    def _consign(self, item: _Item) -> Consignment | None:
+    def _consign(self, item: Item) -> Consignment | None:
         try:
             message = self._ledger.take(item.queue_id)
         except (NoSuchMessage, MessageBusy, CorruptMessage):
@@ -208,7 +208,7 @@ class _AttemptManager:
         self._note(consignment, statuses)
 
     def notify_failure(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
-        """These recipients were refused for good, unless it was the sender that this host does not want (5.7.x): another may."""
+        """These recipients were refused for good; unless it was the sender whom this host does not want: another host may."""
         unwanted = {index: status for index, status in statuses.items() if _is_policy(status)}
         detour = self._course.detour(consignment.stop) if unwanted else None
         if detour is None:
@@ -219,7 +219,9 @@ class _AttemptManager:
         self._ledger.add_share(consignment.queue_id)
         self._backlog.add(Item(consignment.queue_id, tuple(unwanted), stop=detour))
         why = next(iter(unwanted.values()))
-        self._log.info(f"{consignment.queue_id}: {why.host} does not take it from this sender, the next host is asked: {why.text}")
+        self._log.info(
+            f"{consignment.queue_id}: {why.host} does not take it from this sender, the next host is asked: {why.text}"
+        )
 
     def notify_deferred(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
         """These recipients are to be tried again later."""
@@ -251,7 +253,7 @@ class _AttemptManager:
         Returns whether the worker should go on. A host that others are connected to right now is not down but full: then
         only the number of connections shrinks.
         """
-        number, candidate = stop
+        _, candidate = stop
         judgement = judge(answer, str(candidate), exchanger=candidate.exchanger)
         if judgement.scope is Scope.HOST and self.connections.refused():
             return False

@@ -11,11 +11,13 @@ from smartrelay.relay.blame import Judgement
 from smartrelay.routing.bad_hosts import BadHosts
 from smartrelay.routing.candidates import Candidate, candidates, key_of
 from smartrelay.routing.mx import MXCalculator
-from smartrelay.routing.network import is_offline
+from smartrelay.routing.network import is_local, is_offline
 from smartrelay.routing.relays import Endpoint, NextHop, Routes
-from smartrelay.routing.resolver import UNREACHABLE, DNSResolver
+from smartrelay.routing.resolver import UNREACHABLE, DNSResolver, Resolver
 from smartrelay.smtp.dialogue import Answer, Trouble
 from smartrelay.spool.lock import hosts_lock
+
+SMTP_PORT = 25
 
 
 class Hosts:
@@ -51,11 +53,9 @@ class Hosts:
     def of(cls, config: Config, routes: Routes, warn: Callable[[str], None], *, forgiving: bool = False) -> "Hosts":
         """What `config` says of hosts, with the memory of its spool. warn: takes a sentence of what is wrong with that."""
         spool = config.spool
-        memory = BadHosts(
-            f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=config.mx.bad_host_timeout, warn=warn
-        )
+        memory = BadHosts(f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=config.mx.bad_host_timeout, warn=warn)
         resolver = DNSResolver(config.mx.nameservers, config.timeouts.lookup)
-        calculator = MXCalculator.of(config, resolver, memory) if routes.ask_for_exchangers else None
+        calculator = _calculator(config, resolver, memory) if routes.ask_for_exchangers else None
         return cls(
             calculator,
             memory,
@@ -121,5 +121,20 @@ class Hosts:
     def has_recovered(self, hop: NextHop, statuses: Iterable[Status | None]) -> bool:
         """Whether a host has recovered in this pass that mail with these latest statuses waits for."""
         keys = {key_of(status.host) for status in statuses if status is not None and status.host}
-        keys |= {str(endpoint).lower() for endpoint in hop.endpoints if not endpoint.exchangers}
+        keys |= {Candidate(endpoint).key for endpoint in hop.endpoints if not endpoint.exchangers}
         return not keys.isdisjoint(self.memory.recovered)
+
+
+def _calculator(config: Config, resolver: Resolver, memory: BadHosts) -> MXCalculator:
+    """Port 25 of this machine is where mail comes in, whoever listens there; any other port is asked for on purpose."""
+    return MXCalculator(
+        resolver,
+        bad_hosts=memory,
+        canonical_chain_limit=config.mx.canonical_chain_limit,
+        fallback_to_domain=config.mx.fallback_to_domain,
+        own_names=frozenset((config.hostname,)),
+        is_own=is_local if config.mx.port == SMTP_PORT else lambda address: False,
+        family=config.mx.address_family,
+        port=config.mx.port,
+        timeout_bad_mx=config.mx.bad_host_timeout,
+    )

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from smartrelay.routing.host import host_key
 from smartrelay.routing.mx import Exchanger, MXCalculator
 from smartrelay.routing.relays import IMPLICIT, STARTTLS, Endpoint, NextHop
-from smartrelay.routing.trouble import NoUsableExchanger, RoutingError
+from smartrelay.routing.trouble import RoutingError, UnverifiableExchanger
 
 Shuffle = Callable[[list[Endpoint]], None]
 
@@ -21,7 +22,7 @@ class Candidate(NamedTuple):
     @property
     def key(self) -> str:
         """What the memory for bad hosts knows it by."""
-        return str(self.endpoint).lower()
+        return self.endpoint.path or host_key(self.endpoint.host, self.endpoint.port)
 
     def __str__(self) -> str:
         return str(self.endpoint)
@@ -29,11 +30,10 @@ class Candidate(NamedTuple):
 
 def key_of(peer: str) -> str:
     """The key of a host that the journal calls "name[address]:port" (where a session stood) or "name:port"."""
-    name, bracket, rest = peer.lower().partition("[")
-    if not bracket or not name:
-        return peer.lower()
-    port = rest.rpartition(":")[2]
-    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    name, bracket, rest = peer.partition("[")
+    if peer.startswith("/") or not name or not bracket:
+        return peer
+    return host_key(name, int(rest.rpartition(":")[2]))
 
 
 def candidates(hop: NextHop, calculator: MXCalculator | None, shuffle: Shuffle) -> list[Candidate]:
@@ -78,9 +78,8 @@ def _verifiable(exchangers: list[Exchanger], name: str) -> list[Exchanger]:
     such a name proves nothing; one for the relay's own name, or a name below it, does (RFC 7817 section 3)."""
     sound = [exchanger for exchanger in exchangers if f".{exchanger.host}".endswith(f".{name}")]
     if not sound:
-        raise NoUsableExchanger(
+        raise UnverifiableExchanger(
             f"no mail exchanger of {name} has a name below {name}, so that no certificate could prove whose they are; "
-            "name the host itself in the relay URL",
-            permanent=False,
+            "name the host itself in the relay URL"
         )
     return sound

@@ -163,7 +163,7 @@ def _rule(relay: Relay, mx_port: int) -> Rule:
             endpoints.append(endpoint)
         groups.append(tuple(endpoints))
     rule = Rule(relay, tuple(groups), auth)
-    _must_be_sound(rule, urls)
+    _must_be_sound(rule)
     return rule
 
 
@@ -172,12 +172,12 @@ def _exchangers(relay: Relay, port: int) -> tuple[Endpoint, None]:
     return Endpoint("", relay.port or port, relay.tls, exchangers=True), None
 
 
-def _must_be_sound(rule: Rule, urls: list[str]) -> None:
+def _must_be_sound(rule: Rule) -> None:
     relay = rule.relay
     if rule.is_by_domain and rule.auth is not None:
-        raise ConfigError(f'{relay.where} auth would give the secret to every domain's exchangers; "mx" takes none')
+        raise ConfigError(f"{relay.where} auth would give the secret to the exchangers of any domain; take it out")
     if not rule.is_by_domain and relay.tls != OPPORTUNISTIC:
-        raise ConfigError(f'{relay.where} tls is for hosts = ["mx"]; of a relay URL its scheme says it: {urls[0].partition("@")[2] or urls[0]}')
+        raise ConfigError(f'{relay.where} tls is for hosts = ["mx"]; with a relay URL the scheme says it')
     for endpoint in rule.endpoints:
         if rule.auth is not None and endpoint.tls == OPPORTUNISTIC:
             raise ConfigError(
@@ -200,8 +200,8 @@ def _hop(rule: Rule, *, secrets: bool) -> NextHop:
 
 
 def parse_url(url: str, where: str, port: int = 0) -> tuple[Endpoint, Auth | None]:
-    """A relay URL as OpenSMTPD writes them, with an optional `user:password@`; `mx+` before the scheme means the mail exchangers
-    of that name. where: for the sentence. port: where the URL has none, 0 for the scheme's.
+    """A relay URL as OpenSMTPD writes them, with an optional `user:password@`; `mx+` before the scheme means the mail
+    exchangers of that name. where: for the sentence. port: where the URL has none, 0 for the scheme's.
 
     Raises ConfigError without repeating the password.
     """

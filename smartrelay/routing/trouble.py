@@ -59,6 +59,13 @@ class OtherFamilyOnly(RoutingError):
     dsn = "4.4.1"
 
 
+class UnverifiableExchanger(RoutingError):
+    """No certificate could prove whose exchangers those are that a relay's name leads to: a matter of the configuration."""
+
+    permanent = False
+    dsn = "4.7.5"
+
+
 class LookupFailed(RoutingError):
     """The DNS could not tell now (RFC 3463 section 3.5: directory server failure)."""
 
