@@ -85,10 +85,11 @@ class Connections:
             self._open -= 1
 
     def succeeded(self) -> None:
-        """A message went through."""
+        """A message went through. It says nothing of more connections than there are."""
         with self._lock:
             if not self._full:
-                self._window = min(self._most, self._window * 2)
+                if self._open >= self._window:
+                    self._window = min(self._most, self._window * 2)
                 return
             self._since_full += 1
             if self._since_full >= _BEFORE_ONE_MORE:
