@@ -16,12 +16,6 @@ from smartrelay.routing.nameserver import NOT_THERE, Nameserver, of_system, pars
 ANSWER, ALIAS, NO_DATA, NO_SUCH_NAME = "answer", "alias", "no data", "no such name"
 TEMPORARY, UNREACHABLE = "temporary", "unreachable"
 
-FIRST_WAIT = 2.0
-"""Seconds in which a server must answer before the next is asked; doubled in each further round."""
-
-KEPT = 10_000
-"""Answers kept at once, some 10 MB: those of a pass to three thousand domains."""
-
 
 class Question(NamedTuple):
     """name: absolute, in lower case, without trailing dot. kind: "MX", "A" or "AAAA"."""
@@ -81,7 +75,9 @@ class DNSResolver:
     """Asks DNS servers that recurse. What they said is kept as long as this object lives, good or bad: one pass (B-028).
 
     nameservers: "127.0.0.1:5300"; those of the system where there are none. timeout: seconds for one question, all servers
-    and repetitions together. Raises ConfigError.
+    and repetitions together. first_wait: seconds in which a server must answer before the next is asked, doubled in each
+    further round. most_kept: replies kept at once; ten thousand, of three thousand domains, are some 10 MB. Raises
+    ConfigError.
     """
 
     def __init__(
@@ -89,11 +85,14 @@ class DNSResolver:
         nameservers: Sequence[str] = (),
         timeout: float = 30.0,
         *,
+        first_wait: float = 2.0,
+        most_kept: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
         resolv_conf: str = "/etc/resolv.conf",
     ) -> None:
         self._servers = tuple(parse(text) for text in nameservers) or of_system(resolv_conf)
-        self._timeout, self._clock = timeout, clock
+        self._timeout, self._first_wait, self._clock = timeout, first_wait, clock
+        self._most_kept = most_kept
         self._lock = threading.Lock()
         self._kept: dict[Question, _Once] = {}
         # An id that can be guessed is an answer that can be forged (RFC 5452 section 9.2).
@@ -103,7 +102,7 @@ class DNSResolver:
         """What came of the question; asked once, however many threads want to know."""
         question = Question(name.removesuffix(".").lower(), kind)
         with self._lock:
-            if len(self._kept) >= KEPT and question not in self._kept:
+            if len(self._kept) >= self._most_kept and question not in self._kept:
                 self._kept.clear()
             once = self._kept.setdefault(question, _Once())
         with once.lock:
@@ -123,7 +122,7 @@ class DNSResolver:
         except packet.BadName:
             return Reply(question, NO_SUCH_NAME, text=f"{kind} of {name!a}: not a domain name")
         lookup = _Lookup(question, plain, extended, self._servers, self._clock)
-        reply = lookup.run(self._timeout)
+        reply = lookup.run(self._timeout, self._first_wait)
         if lookup.silent:
             # Later questions need not wait for them first.
             with self._lock:
@@ -147,15 +146,15 @@ class _Lookup:
         self._reached = False
         self.silent: set[Nameserver] = set()
 
-    def run(self, timeout: float) -> Reply:
+    def run(self, timeout: float, first_wait: float) -> Reply:
         """The reply; takes at most `timeout` seconds."""
-        end, wait = self._clock() + timeout, FIRST_WAIT
+        end, wait = self._clock() + timeout, first_wait
         while self._servers:
             for waiting, server in reversed(list(enumerate(reversed(self._servers), 1))):
                 left = end - self._clock()
                 if left <= 0:
                     return self._failed()
-                reply = self._ask(server, min(wait, left / waiting), first=wait == FIRST_WAIT)
+                reply = self._ask(server, min(wait, left / waiting), first=wait == first_wait)
                 if reply is not None:
                     return reply
             wait *= 2

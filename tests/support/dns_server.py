@@ -157,6 +157,8 @@ class DnsServer:
 
     def close(self) -> None:
         """End the thread; nobody listens any more."""
+        if not self._thread.is_alive():
+            return
         self._waker.send(b"x")
         self._thread.join()
         for each in (self._udp, self._listener, self._wake, self._waker):
