@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from smartrelay.mail.international import NoSuchDomainName, a_labels
 from smartrelay.mail.status import printable
@@ -29,9 +29,6 @@ MOST_EXCHANGERS = 20
 # IPv4 first: receivers ask more of an IPv6 sender (a name for its address, SPF or DKIM), and refuse for good without it.
 _KINDS = {"any": ("A", "AAAA"), "ipv4": ("A",), "ipv6": ("AAAA",)}
 _OTHER = {"ipv4": ("AAAA",), "ipv6": ("A",)}
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 class Exchanger(NamedTuple):
@@ -89,8 +86,7 @@ class MXCalculator:
     bad_hosts: the memory of hosts that failed; without one, what this object was told counts for `timeout_bad_mx` seconds.
     shuffle: brings a list into random order, in place. canonical_chain_limit: the most CNAME steps that are followed.
     fallback_to_domain: a domain without MX record is its own exchanger. own_names, is_own: by which names and addresses this
-    host is known, so that mail is not sent to itself. family: "any", "ipv4" or "ipv6". at_once: questions for addresses of one
-    domain that may be on their way side by side; with 1 the order in which they are asked is always the same.
+    host is known, so that mail is not sent to itself. family: "any", "ipv4" or "ipv6".
     """
 
     def __init__(
@@ -107,13 +103,12 @@ class MXCalculator:
         family: str = "any",
         port: int = 25,
         timeout_bad_mx: float = 3600.0,
-        at_once: int = 8,
     ) -> None:
         self._resolver, self._shuffle = resolver, shuffle
         self._bad_hosts = bad_hosts if bad_hosts is not None else BadForNow(timeout_bad_mx, clock)
         self._limit, self._fallback = canonical_chain_limit, fallback_to_domain
         self._own_names = frozenset(normal(name) for name in own_names)
-        self._is_own, self._family, self._port, self._at_once = is_own, family, port, at_once
+        self._is_own, self._family, self._port = is_own, family, port
 
     def get_mx(self, domain: str) -> Exchanger:
         """The exchanger to try first: the best of those that are not bad, else the best. Raises RoutingError."""
@@ -156,7 +151,7 @@ class MXCalculator:
 
     def _listed(self, name: str) -> list[Exchanger]:
         """The exchangers in order, without addresses."""
-        reply = self._followed(name, "MX")
+        reply = self._followed(self._resolver.ask(name, "MX"))
         if reply.outcome == ANSWER:
             return self._ranked(name, reply.records)
         if reply.outcome == NO_DATA and self._fallback:
@@ -181,10 +176,10 @@ class MXCalculator:
         self._shuffle(ranked)
         return sorted(ranked, key=lambda each: each.preference)
 
-    def _followed(self, name: str, kind: str) -> Reply:
-        """The reply at the end of the name's chain of aliases. Raises CanonicalNameLoop, CanonicalNameChainTooLong."""
+    def _followed(self, reply: Reply) -> Reply:
+        """The reply at the end of the chain of aliases. Raises CanonicalNameLoop, CanonicalNameChainTooLong."""
+        name, kind = reply.question
         passed = [name]
-        reply = self._resolver.ask(name, kind)
         known = {each.question.name: each for each in reply.further}
         while reply.outcome == ALIAS:
             target = reply.canonical
@@ -208,7 +203,7 @@ class MXCalculator:
         """Those that have an address and are not this host or worse. Raises RoutingError where there is none."""
         kinds = _KINDS[self._family]
         questions = [Question(each.host, kind) for each in listed for kind in kinds]
-        replies = _side_by_side(self._addresses, questions, self._at_once)
+        replies = self._addresses(questions)
         found = []
         for number, each in enumerate(listed):
             own = replies[number * len(kinds) : (number + 1) * len(kinds)]
@@ -228,7 +223,7 @@ class MXCalculator:
     def _without_address(self, name: str, listed: list[Exchanger]) -> RoutingError:
         """Why: all that could be asked has been answered."""
         others = [Question(each.host, kind) for each in listed for kind in _OTHER.get(self._family, ())]
-        for reply in _side_by_side(self._addresses, others, self._at_once):
+        for reply in self._addresses(others):
             if reply.outcome not in (NO_DATA, NO_SUCH_NAME):
                 text = f"{name} has no {self._family} address, and no other is wanted ({reply.text})"
                 return OtherFamilyOnly(printable(text))
@@ -237,12 +232,15 @@ class MXCalculator:
         hosts = ", ".join(each.host for each in listed)
         return NoUsableExchanger(printable(f"no mail exchanger of {name} has an address: {hosts}"))
 
-    def _addresses(self, question: Question) -> Reply:
-        """The addresses at the end of an exchanger's aliases: such an exchanger is against the rules, and tolerated (B-013)."""
+    def _addresses(self, questions: Sequence[Question]) -> list[Reply]:
+        """The addresses at the end of each exchanger's aliases: to be one is against the rules, and tolerated (B-013)."""
+        return [self._end(reply) for reply in self._resolver.ask_all(questions)]
+
+    def _end(self, reply: Reply) -> Reply:
         try:
-            return self._followed(question.name, question.kind)
+            return self._followed(reply)
         except (CanonicalNameLoop, CanonicalNameChainTooLong) as error:
-            return Reply(question, NO_DATA, text=error.text)
+            return Reply(reply.question, NO_DATA, text=error.text)
 
 
 def _better_than(listed: list[Exchanger], is_ours: Callable[[Exchanger], bool]) -> list[Exchanger]:
@@ -254,31 +252,3 @@ def _better_than(listed: list[Exchanger], is_ours: Callable[[Exchanger], bool]) 
 def _not_told(name: str, failed: Sequence[Reply]) -> LookupFailed:
     kind = Unreachable if any(reply.outcome == UNREACHABLE for reply in failed) else LookupFailed
     return kind(printable(f"looking up {name} failed: {failed[0].text}"))
-
-
-def _side_by_side(work: Callable[[_Item], _Result], items: Sequence[_Item], at_once: int) -> list[_Result]:
-    """What `work` makes of each, in their order, from several threads. Raises what any of them raised."""
-    waiting, lock = iter(enumerate(items)), threading.Lock()
-    results: dict[int, _Result] = {}
-    errors: list[BaseException] = []
-
-    def take() -> tuple[int, _Item] | None:
-        with lock:
-            return next(waiting, None)
-
-    def go() -> None:
-        try:
-            while not errors and (task := take()) is not None:
-                results[task[0]] = work(task[1])
-        except BaseException as error:
-            errors.append(error)
-
-    others = [threading.Thread(target=go, daemon=True) for _ in range(min(len(items), at_once) - 1)]
-    for thread in others:
-        thread.start()
-    go()
-    for thread in others:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return [results[number] for number in range(len(items))]

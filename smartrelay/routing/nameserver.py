@@ -31,35 +31,46 @@ class Nameserver(NamedTuple):
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
-    def ask(self, message: bytes, seconds: float, is_answer: Callable[[bytes], bool]) -> bytes:
-        """Sends `message` over UDP; the first datagram from there that is its answer. Raises OSError, TimeoutError."""
-        end = time.monotonic() + seconds
+    def send(self, message: bytes) -> socket.socket:
+        """Sends a message over UDP; the channel on which `receive` waits for the answer. Raises OSError."""
         family, address = self._where()
-        with socket.socket(family, socket.SOCK_DGRAM) as channel:
+        channel = socket.socket(family, socket.SOCK_DGRAM)
+        try:
             # Connected: the system then takes datagrams from there alone, and says at once when nobody listens.
             channel.connect(address)
             channel.send(message)
-            while True:
-                channel.settimeout(_left(end))
-                wire = channel.recv(65535)
-                if is_answer(wire):
-                    return wire
+        except OSError:
+            channel.close()
+            raise
+        return channel
 
-    def ask_by_stream(self, message: bytes, seconds: float) -> bytes:
-        """Sends `message` over TCP; what comes back (RFC 7766 section 8). Raises OSError, TimeoutError, EOFError."""
-        end = time.monotonic() + seconds
+    def ask_by_stream(self, message: bytes, until: float) -> bytes:
+        """Sends a message over TCP; what comes back (RFC 7766 section 8). Raises OSError, TimeoutError, EOFError."""
         family, address = self._where()
         with socket.socket(family, socket.SOCK_STREAM) as channel:
-            channel.settimeout(_left(end))
+            channel.settimeout(_left(until))
             channel.connect(address)
             channel.sendall(len(message).to_bytes(2) + message)
-            length = int.from_bytes(_exactly(channel, 2, end))
-            return _exactly(channel, length, end)
+            length = int.from_bytes(_exactly(channel, 2, until))
+            return _exactly(channel, length, until)
 
     def _where(self) -> tuple[int, tuple[object, ...]]:
         """Family and address for a socket; the system understands the zone of fe80::1%eth0."""
         family, _, _, _, address = socket.getaddrinfo(self.address, self.port, flags=socket.AI_NUMERICHOST)[0]
         return family, address
+
+
+def receive(channel: socket.socket, until: float, is_answer: Callable[[bytes], bool]) -> bytes:
+    """The first datagram that is the answer. What has come already is read even where the time is over.
+
+    until: by time.monotonic, as everywhere here. Raises OSError, TimeoutError.
+    """
+    while True:
+        channel.settimeout(max(until - time.monotonic(), 0.001))
+        wire = channel.recv(65535)
+        if is_answer(wire):
+            return wire
+        _left(until)
 
 
 def parse(text: str) -> Nameserver:
@@ -102,17 +113,17 @@ def _is_address(text: str) -> bool:
     return not zone or ":" in address
 
 
-def _left(end: float) -> float:
-    left = end - time.monotonic()
+def _left(until: float) -> float:
+    left = until - time.monotonic()
     if left <= 0:
         raise TimeoutError
     return left
 
 
-def _exactly(channel: socket.socket, length: int, end: float) -> bytes:
+def _exactly(channel: socket.socket, length: int, until: float) -> bytes:
     found = b""
     while len(found) < length:
-        channel.settimeout(_left(end))
+        channel.settimeout(_left(until))
         piece = channel.recv(length - len(found))
         if not piece:
             raise EOFError("the connection was closed")

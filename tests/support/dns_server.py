@@ -116,6 +116,16 @@ def read_query(wire: bytes, *, tcp: bool) -> Query:
     return Query(".".join(labels).lower(), NAMES.get(kind, str(kind)), tcp, payload, int.from_bytes(wire[:2]))
 
 
+def question_octets(name: str, kind: str) -> bytes:
+    """A question as a message."""
+    return struct.pack("!HHHHHH", 1, 0x0100, 1, 0, 0, 0) + name_octets(name) + struct.pack("!HH", KINDS[kind], 1)
+
+
+def is_there(wire: bytes) -> bool:
+    """Whether a message has an answer, and no error."""
+    return wire[3] & 15 == 0 and wire[6:8] != b"\0\0"
+
+
 class DnsServer:
     """The server. zone: may be changed while it runs. on: what to do with a question, by "NAME KIND", by name, by kind, or "*"
     for all others. delay: seconds before each answer. steps: an answer holds one step of an alias, not the whole chain.
@@ -157,6 +167,8 @@ class DnsServer:
 
     def close(self) -> None:
         """End the thread; nobody listens any more."""
+        if not self._thread.is_alive():
+            return
         self._waker.send(b"x")
         self._thread.join()
         for each in (self._udp, self._listener, self._wake, self._waker):
