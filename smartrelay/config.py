@@ -7,6 +7,7 @@ An idle pass reads it too: named tuples, because a dataclass takes eight times a
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -28,9 +29,17 @@ class Auth(NamedTuple):
     literal: bool = False
 
 
+class Rate(NamedTuple):
+    """At most so many messages in any so many seconds."""
+
+    messages: int
+    seconds: float
+
+
 class Relay(NamedTuple):
     """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs, tried in order.
-    source_address: own addresses to connect from, of either family. pipeline_window: 0 for that of [limits]."""
+    source_address: own addresses to connect from, of either family. pipeline_window: 0 for that of [limits]. rate: its own
+    budget, beside that of [limits]."""
 
     name: str
     hosts: tuple[str, ...]
@@ -44,15 +53,17 @@ class Relay(NamedTuple):
     client_key: str = ""
     source_address: tuple[str, ...] = ()
     pipeline_window: int = 0
+    rate: Rate | None = None
 
 
 class Limits(NamedTuple):
-    """How much at once."""
+    """How much at once, and how much in what time."""
 
     max_connections: int = 20
     max_connections_per_host: int = 20
     max_messages_per_connection: int = 100
     pipeline_window: int = 1
+    rate: Rate | None = None
 
 
 class Timeouts(NamedTuple):
@@ -116,7 +127,7 @@ def load(file: str = "", spool: str = "") -> Config:
         min_free_space=top.get("min_free_space", found.min_free_space),
         relays=relays,
         retry=retry,
-        limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", dict.fromkeys(Limits._fields, _count))),
+        limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", _LIMITS)),
         timeouts=Timeouts(
             **reader.section(_sub(reader, table, "timeouts"), "[timeouts] ", dict.fromkeys(Timeouts._fields, _duration))
         ),
@@ -293,6 +304,22 @@ def _durations(value: object) -> tuple[float, ...]:
     return tuple(_duration(text) for text in _texts(value))
 
 
+def _rate(value: object) -> Rate | None:
+    """ "500/h", "20/30s"; None for "none"."""
+    if value == "none":
+        return None
+    count, _, span = value.partition("/") if isinstance(value, str) else ("", "", "")
+    try:
+        if re.fullmatch("[0-9]{1,9}", count):
+            rate = Rate(int(count), duration.parse(span if span[:1].isdigit() else f"1{span}"))
+            if rate.messages and 1 <= rate.seconds <= duration.YEAR:
+                return rate
+    except ValueError:
+        pass  # the sentence below says it better
+    right = 'a number of messages in a time from 1s to 52w such as "500/h", "10/m" or "20/30s", or "none"'
+    raise ValueError(f"must be {right}, not {value!r}")
+
+
 def _one_of(*allowed: str) -> Callable[[object], str]:
     def check(value: object) -> str:
         if value not in allowed:
@@ -332,7 +359,9 @@ _RELAY: dict[str, Callable[[Any], Any]] = {
     "client_key": _path,
     "source_address": _addresses,
     "pipeline_window": _count,
+    "rate": _rate,
 }
+_LIMITS: dict[str, Callable[[Any], Any]] = {**dict.fromkeys(Limits._fields, _count), "rate": _rate}
 _AUTH: dict[str, Callable[[Any], Any]] = {
     "user": _text,
     "secret": _text,
