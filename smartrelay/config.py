@@ -7,6 +7,7 @@ An idle pass reads it too: named tuples, because a dataclass takes eight times a
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -28,11 +29,18 @@ class Auth(NamedTuple):
     literal: bool = False
 
 
+class Rate(NamedTuple):
+    """At most so many messages in any so many seconds."""
+
+    messages: int
+    seconds: float
+
+
 class Relay(NamedTuple):
     """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs or "mx", in groups of equals,
     tried in order. source_address: own addresses to connect from, of either family. pipeline_window: 0 for that of [limits].
     port: where the URL names none, 0 for the usual one. max_connections: at once for all that this rule sends, 0 for no more
-    than [limits] has. tls: what mail exchangers must do."""
+    than [limits] has. rate: its own budget, beside that of [limits]. tls: what mail exchangers must do."""
 
     name: str
     hosts: tuple[tuple[str, ...], ...]
@@ -49,15 +57,17 @@ class Relay(NamedTuple):
     port: int = 0
     max_connections: int = 0
     tls: str = "opportunistic"
+    rate: Rate | None = None
 
 
 class Limits(NamedTuple):
-    """How much at once. max_received: Received fields, from which on a message is taken to go round in a loop."""
+    """How much at once, and how much in what time. max_received: Received fields, from which on a message is taken to go round in a loop."""
 
     max_connections: int = 20
     max_connections_per_host: int = 20
     max_messages_per_connection: int = 100
     pipeline_window: int = 1
+    rate: Rate | None = None
     max_received: int = 100
 
 
@@ -363,6 +373,22 @@ def _durations(value: object) -> tuple[float, ...]:
     return tuple(_duration(text) for text in _texts(value))
 
 
+def _rate(value: object) -> Rate | None:
+    """ "500/h", "20/30s"; None for "none"."""
+    if value == "none":
+        return None
+    count, _, span = value.partition("/") if isinstance(value, str) else ("", "", "")
+    try:
+        if re.fullmatch("[0-9]{1,9}", count):
+            rate = Rate(int(count), duration.parse(span if span[:1].isdigit() else f"1{span}"))
+            if rate.messages and 1 <= rate.seconds <= duration.YEAR:
+                return rate
+    except ValueError:
+        pass  # the sentence below says it better
+    right = 'a number of messages in a time from 1s to 52w such as "500/h", "10/m" or "20/30s", or "none"'
+    raise ValueError(f"must be {right}, not {value!r}")
+
+
 def _one_of(*allowed: str) -> Callable[[object], str]:
     def check(value: object) -> str:
         if value not in allowed:
@@ -405,8 +431,8 @@ _RELAY: dict[str, Callable[[Any], Any]] = {
     "port": _port,
     "max_connections": _count,
     "tls": _one_of("none", "opportunistic", "starttls"),
+    "rate": _rate,
 }
-_LIMITS: dict[str, Callable[[Any], Any]] = {**dict.fromkeys(Limits._fields, _count), "max_received": _received}
 _MX: dict[str, Callable[[Any], Any]] = {
     "bad_host_timeout": _duration,
     "canonical_chain_limit": _count,
@@ -415,6 +441,7 @@ _MX: dict[str, Callable[[Any], Any]] = {
     "port": _port,
     "nameservers": _nameservers,
 }
+_LIMITS: dict[str, Callable[[Any], Any]] = {**dict.fromkeys(Limits._fields, _count), "rate": _rate, "max_received": _received}
 _AUTH: dict[str, Callable[[Any], Any]] = {
     "user": _text,
     "secret": _text,

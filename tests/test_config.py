@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smartrelay import config
-from smartrelay.config import Config, Limits, Timeouts
+from smartrelay.config import Config, Limits, Rate, Timeouts
 from smartrelay.errors import EX_CONFIG, ConfigError
 
 RELAY = '[[relay]]\nname = "work"\nhosts = ["smtps://h.example"]\n'
@@ -137,6 +137,16 @@ def test_every_setting_is_taken_as_written(tmp_path: Path) -> None:
         ("[queue]\nretry = [60]", "retry", "string"),
         ("[limits]\nmax_connections = 0", "max_connections", "at least 1"),
         ('[limits]\nmax_messages_per_connection = "1"', "max_messages_per_connection", "at least 1"),
+        ("[limits]\nrate = 500", "[limits] rate", "500/h"),
+        (RELAY + 'rate = "500"', "rate", "500/h"),
+        (RELAY + 'rate = "0/h"', "rate", "500/h"),
+        (RELAY + 'rate = "-5/h"', "rate", "500/h"),
+        (RELAY + 'rate = "5/0s"', "rate", "from 1s to 52w"),
+        (RELAY + 'rate = "5/53w"', "rate", "from 1s to 52w"),
+        (RELAY + 'rate = "5/fortnight"', "rate", "10/m"),
+        (RELAY + 'rate = "5/"', "rate", "10/m"),
+        (RELAY + 'rate = "1000000000000/h"', "rate", "500/h"),
+        (RELAY + 'rate = ["5/h"]', "rate", 'or "none"'),
         ("[timeouts]\ncommand = 30", "command", "30s"),
         ('[timeouts]\ngreeting = "soon"', "greeting", "30s"),
         ('[timeouts]\ngreeting = "0s"', "greeting", "1s"),
@@ -148,6 +158,23 @@ def test_a_mistake_is_named_with_its_key_and_what_is_right(tmp_path: Path, text:
     sentence = refused(tmp_path, text)
     assert key in sentence and right in sentence
     assert "\n" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("500/h", Rate(500, 3600)),
+        ("10/m", Rate(10, 60)),
+        ("5/s", Rate(5, 1)),
+        ("2000/d", Rate(2000, 86400)),
+        ("20/30s", Rate(20, 30)),
+        ("100/1h30m", Rate(100, 5400)),
+        ("none", None),
+    ],
+)
+def test_a_rate_is_a_number_of_messages_in_a_time(tmp_path: Path, text: str, rate: Rate | None) -> None:
+    found = load(tmp_path, f'[limits]\nrate = "{text}"\n{RELAY}rate = "{text}"')
+    assert (found.limits.rate, found.relays[0].rate) == (rate, rate)
 
 
 @pytest.mark.parametrize(
