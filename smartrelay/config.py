@@ -61,7 +61,8 @@ class Relay(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """How much at once, and how much in what time. max_received: Received fields, from which on a message is taken to go round in a loop."""
+    """How much at once, and how much in what time. max_received: Received fields from which on a message is taken to go
+    round in a loop."""
 
     max_connections: int = 20
     max_connections_per_host: int = 20
@@ -177,7 +178,7 @@ def _relays(reader: "_Reader", table: dict[str, Any]) -> tuple[Relay, ...]:
     rules = table.get("relay", [])
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
         raise reader.error("relay", "must be written [[relay]], with two brackets")
-    relays = []
+    relays: list[Relay] = []
     for number, rule in enumerate(rules, 1):
         title = f"[[relay]] {rule.get('name', number)!s}: "
         found = reader.section(rule, title, _RELAY)
@@ -186,7 +187,9 @@ def _relays(reader: "_Reader", table: dict[str, Any]) -> tuple[Relay, ...]:
         auth = None
         if "auth" in found:
             auth = _auth(reader, found.pop("auth"), f"{title}auth.", certificate=bool(found.get("client_certificate")))
-        found.setdefault("name", f"relay{number}")
+        name = found.setdefault("name", f"relay{number}")
+        if any(relay.name == name for relay in relays):
+            raise reader.error(f"{title}name", "is that of another [[relay]]; each needs its own")
         relays.append(Relay(**found, auth=auth, where=f"{reader.file}: {title}"))
     return tuple(relays)
 

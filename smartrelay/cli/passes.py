@@ -173,6 +173,7 @@ class Passes:
                 raise UsageError(f"{one} is held; `smartrelay queue release {one}` takes it back")
 
     def _relay(self, queue: "Queue", config: "configuration.Config", routes: "Routes", log: "MailLog") -> int:
+        from smartrelay.relay.budget import Budgets
         from smartrelay.relay.hosts import Hosts
         from smartrelay.relay.manager import (
             SmartHostESMTPRelayingManager,
@@ -193,6 +194,7 @@ class Passes:
                 wanted=self._wish.chosen,
                 everything=self._wish.everything,
                 progress=progress,
+                budgets=Budgets.of(config, log.warning),
             )
             with self._signals(manager.stop):
                 report = _checkState(manager)

@@ -45,6 +45,10 @@ def _events(entry: Entry) -> list[str]:
             lines += [f"  {when}  {line}" for line in _attempt(entry, event)]
             if "notice" in event:
                 lines.append(f"  {when}  a bounce was called for")
+        elif event["event"] == "postponed":
+            lines.append(
+                f"  {when}  the rate of {event.get('relay')} was used up; its turn comes {_moment(event.get('until'))}"
+            )
         elif event["event"] in _WORDS:
             lines.append(f"  {when}  {_WORDS[event['event']]}")
         elif event["event"] == "bounced":

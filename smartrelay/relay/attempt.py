@@ -13,6 +13,7 @@ from smartrelay.mail.trace import received
 from smartrelay.maillog import MailLog
 from smartrelay.relay.backlog import Backlog, Item
 from smartrelay.relay.blame import Judgement, Scope, judge
+from smartrelay.relay.budget import SOON, Budgets
 from smartrelay.relay.connections import Connections
 from smartrelay.relay.course import END, Course, Stop
 from smartrelay.relay.hosts import Hosts
@@ -34,6 +35,9 @@ _FRUITLESS = 3
 
 _CLOSING = 421
 _UNAUTHENTICATED = 530
+
+_LOOK = 0.1
+"""Seconds between looks whether the pass is to stop, while a turn is waited for."""
 
 _UNWRITTEN = 3
 """Verdicts that could not be written, after which the pass ends: it is the disk, not one file."""
@@ -58,6 +62,7 @@ class _AttemptManager:
         stopping: threading.Event,
         clock: Callable[[], float] = time.time,
         pace: Pace | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self.hop = hop
         self.connections = Connections(limits.max_connections_per_host, pace or Pace())
@@ -70,6 +75,7 @@ class _AttemptManager:
         self._limits = limits
         self._stopping = stopping
         self._clock = clock
+        self._budgets = budgets
         self._lock = threading.Lock()
         self._backlog = Backlog()
         self._fruitless = 0
@@ -143,13 +149,13 @@ class _AttemptManager:
         return not relayer.retired
 
     def take(self, stop: int) -> Consignment | None:
-        """The next consignment for the host at `stop` of the course, in hand; None when there is none or the pass is to stop."""
+        """The next consignment for the host at this stop, in hand; None when there is none or the pass is to stop."""
         while not self._stopping.is_set():
             item = self._backlog.take(stop)
             if item is None:
                 return None
             consignment = self._consign(item)
-            if consignment is not None and self._is_fit(consignment):
+            if consignment is not None and self._is_fit(consignment) and self._is_within_budget(consignment):
                 consignment.stop = stop
                 return consignment
         return None
@@ -189,12 +195,32 @@ class _AttemptManager:
             return False
         return True
 
+    def _is_within_budget(self, consignment: Consignment) -> bool:
+        """Whether the message may be sent by the rates; where not, it waits for its turn. A turn that comes within two seconds
+        is waited for here: "14/s" is a pace."""
+        if self._budgets is None:
+            return True
+        while (turn := self._budgets.take(self.hop.name)) and not self._stopping.is_set():
+            wait = turn - self._clock()
+            if wait > SOON:
+                try:
+                    self._ledger.postpone(consignment, turn)
+                except OSError as error:
+                    self._spool_trouble(consignment.queue_id, error)
+                break
+            time.sleep(min(max(wait, 0.001), _LOOK))
+        if turn:
+            self._let_go(consignment)
+        return not turn
+
     def put_back(self, consignment: Consignment, *, retried: bool) -> None:
         """A session died before it took this message: it goes over the next one, and no attempt is counted. retried: such a
         second chance was its last."""
         known = consignment.statuses.keys() | consignment.elsewhere
         left = tuple(index for index in consignment.recipients if index not in known)
         stop = consignment.stop if consignment.stop > self._backlog.main else 0
+        if self._budgets is not None:
+            self._budgets.give_back(self.hop.name, consignment.taken)
         self._ledger.give_back(consignment.queue_id, finished=False)
         self._backlog.put_back(Item(consignment.queue_id, left, retried, stop))
 

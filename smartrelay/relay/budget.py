@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
-from smartrelay.config import Rate
+from smartrelay.config import Config, Rate
 from smartrelay.spool.durable import DIRECTORY_MODE, FILE_MODE, remove, write_all
 
 SOON = 2.0
@@ -132,6 +132,15 @@ class Budgets:
             warn(f"cannot read the rate budgets in {path}: {why}; what was sent before counts no more")
             before = {}
         self._windows = {name: _Window(rate, before.get(name, ())) for name, rate in rates.items()}
+
+    @classmethod
+    def of(cls, config: Config, warn: Callable[[str], None]) -> "Budgets | None":
+        """The budgets of `config`, as its spool remembers them; None where no rate is set."""
+        rates = {relay.name: relay.rate for relay in config.relays} | {"": config.limits.rate}
+        limited = {name: rate for name, rate in rates.items() if rate is not None}
+        if not limited:
+            return None
+        return cls(f"{config.spool}/var/rates.json", limited, horizon=config.horizon, warn=warn)
 
     def take(self, name: str) -> float:
         """Takes one message for the relay `name` from its own budget and from the global one, or from neither.

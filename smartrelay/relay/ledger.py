@@ -18,7 +18,7 @@ from smartrelay.maillog import MailLog
 from smartrelay.relay.report import Report
 from smartrelay.relay.schedule import next_attempt
 from smartrelay.spool import queue_id
-from smartrelay.spool.history import attempt, bounced
+from smartrelay.spool.history import attempt, bounced, postponed
 from smartrelay.spool.message import MessageInHand
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import NoSuchMessage
@@ -56,9 +56,12 @@ class Consignment:
 
 @dataclass(slots=True)
 class _Work:
-    """What is left to do for one message in this pass. shares: how many next hops have not finished with it."""
+    """What is left to do for one message in this pass. shares: how many next hops have not finished with it. tried: whether
+    anything came of it. until: when the first of the budgets returns that it waits for, 0 for none."""
 
     shares: int
+    tried: bool = False
+    until: float = 0.0
     users: int = 0
     logged: bool = False
     message: MessageInHand | None = None
@@ -138,7 +141,9 @@ class Ledger:
     def write(self, consignment: Consignment) -> None:
         """Writes down what came of a consignment. Raises OSError when it cannot; the message then stays as it was."""
         message, now = consignment.message, self._clock()
-        with self._work[message.queue_id].lock:
+        work = self._work[message.queue_id]
+        with work.lock:
+            work.tried = True
             before = set(message.history.waiting)
             failed = self._to_be_told(message, consignment.fresh)
             ended = {index for index, status in consignment.fresh.items() if status.final}
@@ -155,6 +160,15 @@ class Ledger:
         consignment.statuses |= consignment.fresh
         consignment.fresh = {}
 
+    def postpone(self, consignment: Consignment, until: float) -> None:
+        """The relay's budget is used up: the message waits until then, and this was no attempt. Raises OSError."""
+        message = consignment.message
+        work = self._work[message.queue_id]
+        with work.lock:
+            work.until = min(work.until or until, until)
+            message.record(postponed(self._clock(), consignment.hop, until), sync=False)
+        self._report.add(postponed=1)
+
     def give_back(self, one: str, *, finished: bool) -> None:
         """One next hop lets the message go; finished: with its share, or to come back for it."""
         work = self._work[one]
@@ -168,7 +182,7 @@ class Ledger:
                 self._queue.put_back(one)
                 work.message = None
                 return
-            self._conclude(message)
+            self._conclude(message, work)
         self._forget(one, work, all_shares=True)
 
     def add_share(self, one: str) -> None:
@@ -185,14 +199,15 @@ class Ledger:
             with self._lock:
                 self._work.pop(one, None)
 
-    def _conclude(self, message: MessageInHand) -> None:
+    def _conclude(self, message: MessageInHand, work: _Work) -> None:
         """The pass is done with the message: it leaves the queue, or waits for its next attempt."""
         history = message.history
         if not history.waiting and not history.owed:
             self._log.removed(self._queue.done(message.queue_id))
             self._report.add(messages=1)
             return
-        self._queue.set_waiting(message.queue_id, self._next_attempt(message))
+        due = self._next_attempt(message) if work.tried or not work.until else work.until
+        self._queue.set_waiting(message.queue_id, min(due, work.until) if work.until else due)
 
     def _next_attempt(self, message: MessageInHand) -> float:
         history = message.history

@@ -15,6 +15,7 @@ from smartrelay.mail.envelope import Envelope
 from smartrelay.mail.status import Status, deferred
 from smartrelay.maillog import MailLog
 from smartrelay.relay.attempt import _AttemptManager
+from smartrelay.relay.budget import Budgets
 from smartrelay.relay.factory import ESMTPManagedRelayerFactory, SMTPManagedRelayerFactory
 from smartrelay.relay.flag import Flag
 from smartrelay.relay.hosts import Hosts
@@ -50,6 +51,7 @@ class SmartHostESMTPRelayingManager:
     """Relays what is due; each relay rule says whether it is spoken to in ESMTP or plain SMTP.
 
     wanted: which messages (None: all that are due); everything: whatever their next attempt. progress: called now and then.
+    budgets: what may be sent in what time, None where no rate is set.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class SmartHostESMTPRelayingManager:
         everything: bool = False,
         clock: Callable[[], float] = time.time,
         pace: Callable[[], Pace] = Pace,
+        budgets: Budgets | None = None,
         progress: Callable[[Report, int], None] = lambda report, backlog: None,
     ) -> None:
         self.report = Report()
@@ -76,6 +79,7 @@ class SmartHostESMTPRelayingManager:
         self._everything = everything
         self._clock = clock
         self._pace = pace
+        self._budgets = budgets
         self._progress = progress
         self._stopping = Flag()
         self._hurry = Flag()
@@ -112,6 +116,8 @@ class SmartHostESMTPRelayingManager:
             self._wind_up()
         self._ledger.settle()
         self._hosts.memory.save()
+        if self._budgets is not None:
+            self._budgets.save()
         self.report.waiting = self._queue.count_waiting()
         return self.report
 
@@ -128,6 +134,8 @@ class SmartHostESMTPRelayingManager:
                 self._changed.wait(_RAMP if len(self._workers) > 1 or self._wants_more() else _LOOK)
             if time.monotonic() - looked >= _LOOK:
                 self._ledger.settle()
+                if self._budgets is not None:
+                    self._budgets.save()
                 self._look()
                 looked = time.monotonic()
 
@@ -218,6 +226,7 @@ class SmartHostESMTPRelayingManager:
                 self._stopping,
                 self._clock,
                 self._pace(),
+                self._budgets,
             )
         attempt.add(one, recipients)
         with self._changed:

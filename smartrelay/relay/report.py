@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 @dataclass(slots=True)
 class Report:
     """Counts of one pass. sent, deferred, bounced: recipients. messages: that left the queue. waiting: messages still in
-    it. doubtful: recipients that may get their mail twice. notices: bounces written. offline: this machine had no way to some
-    host. trouble: sentences for the operator, once each; failed: the spool could not be written as it had to (exit code 74)."""
+    it. postponed: messages that a rate budget holds back. doubtful: recipients that may get their mail twice. notices: bounces
+    written. offline: this machine had no way to some host. trouble: sentences for the operator, once each; failed: the spool
+    could not be written as it had to (exit code 74)."""
 
     sent: int = 0
     deferred: int = 0
@@ -16,6 +17,7 @@ class Report:
     doubtful: int = 0
     messages: int = 0
     notices: int = 0
+    postponed: int = 0
     connections: int = 0
     waiting: int = 0
     stopped: bool = False
@@ -45,6 +47,8 @@ class Report:
     def sentence(self) -> str:
         """For people."""
         parts = [f"{self.sent} sent", f"{self.deferred} deferred", f"{self.bounced} bounced"]
+        if self.postponed:
+            parts.append(f"{self.postponed} held back by a rate")
         text = ", ".join(parts)
         if self.doubtful:
             text += f" ({self.doubtful} of the deferred may have arrived)"

@@ -127,3 +127,8 @@ def results(event: Event) -> list[tuple[int, Status]]:
 def bounced(now: float, number: int) -> Event:
     """The event that says that notice `number` is published."""
     return {"event": "bounced", "time": round(now, 3), "number": number}
+
+
+def postponed(now: float, relay: str, until: float) -> Event:
+    """The event that says that the budget of `relay` was used up."""
+    return {"event": "postponed", "time": round(now, 3), "relay": relay, "until": round(until)}
