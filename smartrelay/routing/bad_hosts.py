@@ -31,6 +31,9 @@ _AFTER_TROUBLE = 30.0
 """Seconds: from the first failure to the first probe, for which failures stay counted, from write to write, and from one
 that went wrong to the next."""
 
+_CLAIM = 900.0
+"""Seconds for which a caller may be at it, unless it marks the host before: a greeting alone may take five minutes."""
+
 _UNREAD: Stamp = (-1, -1, -1)
 
 
@@ -103,7 +106,7 @@ class BadHosts:
         """Whether the caller may connect to the host now.
 
         A host that has failed is for one caller at a time, when its probe is due: the next may when that one has marked it
-        good, or when the step between probes has passed again. Until then the host counts as bad, even where its time was over.
+        good, or when its time is over without a word. Until then the host counts as bad, even where its time was over.
         """
         key = _normal(key)
         with self._looking() as now:
@@ -112,7 +115,7 @@ class BadHosts:
                 return True
             if now < max(found.probe, self._claims.get(key, 0.0)):
                 return False
-            self._claims[key] = now + self._step(found.failures)
+            self._claims[key] = now + max(self._step(found.failures), _CLAIM)
             return True
 
     def reset(self, keys: Iterable[str] | None = None) -> list[str]:
