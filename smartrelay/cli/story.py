@@ -46,9 +46,8 @@ def _events(entry: Entry) -> list[str]:
             if "notice" in event:
                 lines.append(f"  {when}  a bounce was called for")
         elif event["event"] == "postponed":
-            lines.append(
-                f"  {when}  the rate of {event.get('relay')} was used up; its turn comes {_moment(event.get('until'))}"
-            )
+            turn = _moment(event.get("until") or 0)
+            lines.append(f"  {when}  the rate of {event.get('relay')} was used up; its turn comes {turn}")
         elif event["event"] in _WORDS:
             lines.append(f"  {when}  {_WORDS[event['event']]}")
         elif event["event"] == "bounced":
