@@ -15,10 +15,10 @@ def write_table(found: Sequence[BadHost]) -> None:
     """One row a host, as wide as the terminal."""
     console = Console()
     table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    table.add_column("Host", overflow="ellipsis", no_wrap=True, ratio=2)
+    table.add_column("Host", overflow="ellipsis", no_wrap=True)
     for name in ("Bad for", "Failures", "Next probe", "For another"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("Why", overflow="ellipsis", no_wrap=True, ratio=3)
+    table.add_column("Why", overflow="ellipsis", no_wrap=True, ratio=1)
     now = time.time()
     for host in found:
         table.add_row(

@@ -241,7 +241,7 @@ class BadHosts:
         """Under the lock: what others have written comes in, what is ours goes out. Raises OSError."""
         with self._memory:
             if self._unusable:
-                self._stamp = _UNREAD  # another process may have put it right
+                self._stamp = _UNREAD  # it may have been a moment's trouble, such as too many open files
             self._refresh()
             unusable, ours, merged = self._unusable, dict(self._pending), self._merged(self._clock())
         if unusable:
