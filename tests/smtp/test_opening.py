@@ -417,7 +417,7 @@ def test_a_hand_shake_that_hangs_has_its_limit(smtp_server: Start, certificates:
 
 
 @pytest.mark.parametrize("implicit", [True, False])
-@pytest.mark.parametrize("wrong", ["expired", "wrong_name", "untrusted"])
+@pytest.mark.parametrize("wrong", ["expired", "wrong_name", "common_name_only", "untrusted"])
 def test_a_certificate_must_be_good_where_tls_is_required(
     smtp_server: Start, certificates: Certificates, wrong: str, implicit: bool
 ) -> None:
