@@ -73,7 +73,10 @@ def _open(target: Target, policy: Policy, connector: Connector, clock: Callable[
         client.close()
         raise
     if answer is not None:
-        client.goodbye()
+        if answer.reply is not None and answer.reply.code == 421:
+            client.close()  # the server is about to (RFC 5321 section 3.8)
+        else:
+            client.goodbye()
         return answer
     return Session(client, peer, window=policy.window)
 

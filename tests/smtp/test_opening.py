@@ -394,6 +394,20 @@ def test_421_to_starttls_is_the_end(smtp_server: Start, certificates: Certificat
     assert server.commands == [EHLO, b"STARTTLS"]
 
 
+@pytest.mark.parametrize("point", ["GREETING", "EHLO", "HELO", "STARTTLS", "AUTH"])
+def test_a_server_that_is_closing_is_told_nothing_more(smtp_server: Start, point: str) -> None:  # A-005 A-011 A-029
+    """Not even QUIT, though it may wait for what we say (RFC 5321 section 3.8)."""
+    replies = {point: Pieces([b"421 4.3.2 bye\r\n"])}
+    if point == "HELO":
+        replies["EHLO"] = Pieces([b"500 what?\r\n"])
+    server = smtp_server(keywords=["STARTTLS", "AUTH PLAIN"], replies=replies)
+    answer = refusal(server, tls="none" if point == "AUTH" else "starttls", signs_in=True, user="me", secret="hunter2")
+    assert codes([answer]) == [(Phase.EHLO if point == "HELO" else Phase[point], 421)]
+    server.wait_for(lambda: server.sessions[0].closed)
+    assert QUIT not in server.commands
+    kept(answer)
+
+
 @pytest.mark.parametrize("tls", ["starttls", "implicit", "opportunistic"])
 def test_a_hand_shake_that_fails_is_followed_by_clear_text_only_where_tls_was_a_favour(
     smtp_server: Start, certificates: Certificates, tls: str
