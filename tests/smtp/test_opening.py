@@ -362,7 +362,8 @@ def test_what_is_said_in_clear_behind_the_220_ends_the_session(
     server = smtp_server(certificate=certificates.server, replies=replies)
     answer = refusal(server, tls=tls, ca_file=certificates.ca_file, signs_in=tls == "starttls", user="me", secret="hunter2")
     assert (answer.phase, answer.trouble) == (Phase.STARTTLS, Trouble.PROTOCOL)
-    assert not any(line.startswith((b"AUTH", b"MAIL")) for line in server.commands)
+    assert "before the TLS hand-shake" in answer.text and judge(answer, "host").status.dsn == "4.7.0"
+    assert server.commands == [EHLO, b"STARTTLS"] and len(server.sessions) == 1
     kept(answer)
 
 
