@@ -9,6 +9,7 @@ from smartrelay.smtp import tls
 from smartrelay.smtp.client import SMTPClient
 from smartrelay.smtp.connector import Connector, Target, connect
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
+from smartrelay.smtp.international import NoSuchDomainName, a_labels
 from smartrelay.smtp.session import Session
 from smartrelay.smtp.wire import SessionBroken
 
@@ -44,6 +45,11 @@ def open_session(
     A second connection is made, once, to a server that hangs up on EHLO (it gets HELO), and to one whose TLS fails where TLS
     was only better than nothing (it is spoken to in clear: RFC 3207 section 4.1). Never where TLS or a sign-in is required.
     """
+    try:
+        # neither the resolver nor TLS knows IDNA 2008: they would take `faß.example` for `fass.example`, another's host
+        target = target._replace(host=a_labels(target.host))
+    except NoSuchDomainName as error:
+        return Answer(Phase.LOOKUP, trouble=Trouble.NO_HOST, text=str(error))
     opened = _open(target, policy, connector, clock)
     if not isinstance(opened, Answer) or policy.tls in ("starttls", "implicit") or policy.signs_in:
         return opened

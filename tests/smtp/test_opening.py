@@ -36,7 +36,7 @@ from tests.smtp.scene import (
     said,
     target,
 )
-from tests.support.certificates import Certificate, Certificates
+from tests.support.certificates import NAMES, Certificate, Certificates
 from tests.support.clock import START, FakeClock
 from tests.support.smtp_server import Action, Gate, Pieces, ScriptedServer
 from tests.support.smtp_server import Session as Seen
@@ -475,7 +475,38 @@ def to(server: ScriptedServer) -> Connector:
     return connector
 
 
-@pytest.mark.parametrize(("host", "sni"), [("relay.example.test", "relay.example.test"), ("127.0.0.1", None)])
+@pytest.mark.parametrize(
+    ("host", "looked_up"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("faß.example", "xn--fa-hia.example"),  # what Python's own codec makes of it is another host's name
+        ("Relay.Example", "Relay.Example"),
+        ("::1", "::1"),
+    ],
+)
+def test_a_host_is_looked_up_by_its_a_labels(smtp_server: Start, host: str, looked_up: str) -> None:  # A-099 G-045
+    server, hosts = smtp_server(), list[str]()
+
+    def connector(target: Target, timeouts: Timeouts) -> socket.socket | Answer:
+        hosts.append(target.host)
+        return to(server)(target, timeouts)
+
+    session = open_session(Target(host, server.port), policy(), connector=connector)
+    assert isinstance(session, Session) and hosts == [looked_up] and session.peer.startswith(f"{looked_up}[127.0.0.1]:")
+    session.close()
+
+
+def test_what_can_be_no_host_name_is_not_looked_up() -> None:
+    answer = open_session(Target("ü..example", 25), policy())
+    assert isinstance(answer, Answer) and (answer.phase, answer.trouble) == (Phase.LOOKUP, Trouble.NO_HOST)
+    assert answer.text.isascii()
+    kept(answer)
+
+
+@pytest.mark.parametrize(
+    ("host", "sni"),
+    [("relay.example.test", "relay.example.test"), ("relay.faß.example", "relay.xn--fa-hia.example"), ("127.0.0.1", None)],
+)
 @pytest.mark.parametrize("tls", ["implicit", "starttls"])
 def test_the_host_name_is_sent_for_sni_and_never_an_address(
     smtp_server: Start, certificates: Certificates, host: str, sni: str | None, tls: str
@@ -491,8 +522,10 @@ def test_the_host_name_is_sent_for_sni_and_never_an_address(
     certificate = Recording(certificates.server.cert_file, certificates.server.key_file)
     server = smtp_server(certificate=certificate, implicit_tls=tls == "implicit")
     found = open_session(Target(host, server.port), policy(tls=tls, ca_file=certificates.ca_file), connector=to(server))
-    assert isinstance(found, Session), found
-    found.close()
+    if isinstance(found, Session):
+        found.close()
+    else:
+        assert host not in NAMES and found.trouble is Trouble.CERTIFICATE
     assert seen == [sni]
 
 
