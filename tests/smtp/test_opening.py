@@ -285,16 +285,66 @@ def test_each_step_has_a_limit_of_its_own_and_they_do_not_add_up(smtp_server: St
     assert clock() >= START + 6 * 0.8 * limit
 
 
-def test_a_block_that_nobody_takes_has_its_limit(smtp_server: Start) -> None:  # A-082 G-020
-    """And a slow reader that takes each in time is waited for."""
-    gate = Gate()
+def test_a_block_that_nobody_takes_has_its_limit() -> None:  # A-082 G-020
     ours, theirs = socket.socketpair()
     client = SMTPClient(ours, NAME, Timeouts(data_block=SHORT))
     with theirs, pytest.raises(SessionBroken) as caught:
         client.send_content([b"x" * 1000] * 100_000, [], [])
-    gate.open()
     client.close()
     assert (caught.value.answer.phase, caught.value.answer.trouble) == (Phase.BODY, Trouble.TIMEOUT)
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_slow_reader_is_waited_for_as_long_as_it_takes_something(clock: FakeClock, window: int) -> None:
+    """The limit is for a block: 8 MB at 64 KB in a tenth of it take ten times as long as it in all."""  # A-082 G-020
+    limit = 100.0
+    text = b"Subject: x\n\n" + (b"x" * 70 + b"\n") * 120_000 + b"end\n"
+    ours, theirs = socket.socketpair()
+    client = SMTPClient(ours, NAME, Timeouts(*[limit] * len(Timeouts._fields)), clock=clock)
+    client.extensions = dict.fromkeys(["PIPELINING", "CHUNKING"], "")
+
+    def serve() -> None:
+        tail, taken = b"", 0
+        if window == 1:
+            assert theirs.recv(1000).endswith(b"DATA\r\n")
+            theirs.sendall(b"250 ok\r\n250 ok\r\n354 go\r\n")
+        while not tail.endswith(b"end\r\n.\r\n" if window == 1 else b"end\r\n"):
+            data = theirs.recv(1 << 16)
+            tail, taken = (tail + data)[-8:], taken + len(data)
+            clock.advance(limit / 10 * (taken >> 16))
+            taken %= 1 << 16
+        theirs.sendall(b"250 ok\r\n" * (1 if window == 1 else 4))
+        assert theirs.recv(1000) == b"QUIT\r\n"
+        theirs.sendall(b"221 bye\r\n")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    (answer,) = one(Session(client, "peer", window=window), message(["r1@b.example"], text=text))
+    thread.join()
+    theirs.close()
+    assert answer.good, answer
+    assert clock() - START > 10 * limit
+
+
+def test_a_window_of_messages_goes_by_the_clock_that_is_given(clock: FakeClock) -> None:  # A-083
+    """Half an answer when its time is over is none."""
+    ours, theirs = socket.socketpair()
+    client = SMTPClient(ours, NAME, PATIENT, clock=clock)
+    client.extensions = dict.fromkeys(["PIPELINING", "CHUNKING"], "")
+
+    def serve() -> None:
+        heard = b""
+        while not heard.endswith(b".body\r\n"):
+            heard += theirs.recv(1000)
+        clock.advance(PATIENT.data_end)
+        theirs.sendall(b"250 o")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    (answer,) = one(Session(client, "peer", window=2), message(["r1@b.example"]))
+    thread.join()
+    theirs.close()
+    assert (answer.phase, answer.trouble) == (Phase.CHUNK, Trouble.TIMEOUT)
 
 
 def test_another_thread_can_end_a_session(smtp_server: Start) -> None:
