@@ -1,5 +1,6 @@
 """Opening a session: the greeting, EHLO or HELO, TLS by policy. No mail and no secret goes where it should not."""
 
+import os
 import re
 import socket
 import ssl
@@ -473,6 +474,37 @@ def test_a_hand_shake_that_fails_is_followed_by_clear_text_only_where_tls_was_a_
     assert len(server.sessions) == 1
     assert not any(line.startswith((b"MAIL", b"AUTH")) for line in server.commands)
     kept(answer)
+
+
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_a_session_that_did_not_come_about_leaves_no_socket(
+    smtp_server: Start, certificates: Certificates, tls: str
+) -> None:  # A-153 G-030 G-042
+    implicit = tls == "implicit"
+    servers = [
+        smtp_server(certificate=certificates.server, implicit_tls=implicit, replies={"HANDSHAKE": Action.CLOSE}),
+        smtp_server(certificate=certificates.server, implicit_tls=implicit, replies={"HANDSHAKE": Action.SILENCE}),
+        smtp_server(certificate=certificates.untrusted, implicit_tls=implicit),
+        smtp_server(certificate=certificates.server, implicit_tls=implicit, replies={"EHLO": b"554 no"}),
+        smtp_server(replies={"GREETING": b"554 no"}),
+        smtp_server(replies={"GREETING": Action.RESET}),
+    ]
+
+    def sockets() -> set[str]:
+        return {link for link in map(linked, os.listdir("/proc/self/fd")) if link.startswith("socket:")}
+
+    def linked(name: str) -> str:
+        try:
+            return os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            return ""  # the directory itself
+
+    for server in servers:
+        before = sockets()
+        times = Timeouts(command=SHORT, greeting=20, quit=SHORT)
+        refusal(server, tls=tls, ca_file=certificates.ca_file, timeouts=times)
+        server.wait_for(lambda server=server: server.sessions[0].closed)  # type: ignore[misc]
+        assert sockets() <= before
 
 
 def test_a_hand_shake_that_hangs_has_its_limit(smtp_server: Start, certificates: Certificates) -> None:  # A-080
