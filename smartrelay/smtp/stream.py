@@ -10,7 +10,6 @@ When the connection is lost, exactly the messages whose last octet was written a
 import select
 import socket
 import ssl
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -84,7 +83,7 @@ class Stream:
             phases = [Phase.RSET, *(phase for phase, _ in flight.lines()), Phase.CHUNK]
             self.session.client.wire.dialogue.sent(phases)
             flying = _InAir(flight, _octets(flight), len(phases))
-            self._since = time.monotonic()
+            self._since = self.session.client.wire.clock()
             self._air.append(flying)
             self._unwritten.append(flying)
 
@@ -95,7 +94,7 @@ class Stream:
             connected = wire.connected()
             self._wait()
             for answer in wire.arrived():
-                self._since = time.monotonic()
+                self._since = wire.clock()
                 self._take(answer)
             if wire.tcp:
                 # a server that sends its replies in small pieces waits for our ACK before the next: 40 ms for nothing
@@ -114,7 +113,7 @@ class Stream:
         wire = self.session.client.wire
         wire.phase = Phase.CHUNK
         # the limit is for a whole answer, or for octets that are taken: a server that drips holds nobody for ever
-        left = self._since + (wire.timeouts.data_block if writing else wire.timeouts.data_end) - time.monotonic()
+        left = self._since + (wire.timeouts.data_block if writing else wire.timeouts.data_end) - wire.clock()
         wire.wait(select.POLLIN | (select.POLLOUT if writing else 0), left)
 
     def _write(self, connected: socket.socket) -> None:
@@ -142,7 +141,7 @@ class Stream:
                 # what the server said before it hung up is still to be read: we meet the end there
                 self._deaf = True
                 return
-            self._since = time.monotonic()
+            self._since = self.session.client.wire.clock()
             self._rest = self._rest[sent:]
 
     def _take(self, answer: Answer) -> None:

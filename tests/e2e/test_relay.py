@@ -403,6 +403,24 @@ def test_nothing_about_quit_changes_a_result(machine: Machine, smtp_server: Star
     assert "1 sent, 0 deferred" in result.said
 
 
+def test_what_was_sent_is_not_sent_again_by_whoever_dies_at_quit(machine: Machine, smtp_server: Start) -> None:
+    """The verdict stands before we wait for anything else: killed while the server thinks about QUIT."""  # A-061
+    machine.relay_to(server := smtp_server(replies={"RCPT TO:<later@": b"450 4.2.1 full"}), more=ONE_CONNECTION)
+    machine.enqueue(X, *ME, YOU)
+    both = machine.enqueue(X, *ME, "you2@b.example", "later@b.example")
+    gate = server.gate("QUIT")
+    with machine.start("flush") as running:
+        gate.wait_reached()
+        running.process.kill()
+        running.wait()
+    gate.open()
+    server.replies.clear()
+    assert machine.ids() == [both]
+    machine.flush("--all")
+    assert sorted(map(recipients, server.accepted)) == [["later@b.example"], ["you2@b.example"], [YOU]]
+    assert machine.ids() == []
+
+
 @pytest.mark.parametrize("kept", [False, True], ids=["dropped", "taken"])
 def test_in_doubt_a_message_waits_and_no_other_host_is_tried(machine: Machine, smtp_server: Start, kept: bool) -> None:
     """Lost behind the final dot: a possible duplicate, said as such, and sent again in a later pass only."""  # A-060
