@@ -10,7 +10,7 @@ from smartrelay.mail.status import visible
 
 _WIDTH = 72
 _LONGEST_SUBJECT = 200
-_PLURALS = (("day", 86400), ("hour", 3600), ("minute", 60))
+_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60))
 
 _COUNTED = {
     Action.FAILED: "failed",
@@ -145,7 +145,7 @@ def _age(origin: Origin, found: list[Outcome]) -> str:
 
 def _span(seconds: float) -> str:
     """A time in the largest unit that it has one of, for a person."""
-    for unit, length in _PLURALS:
+    for unit, length in _UNITS:
         count = round(seconds / length)
         if count >= 1 and seconds >= length:
             return f"{count} {unit}{'s' if count > 1 else ''}"
