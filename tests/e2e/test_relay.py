@@ -157,6 +157,20 @@ def test_each_recipient_has_a_result_of_its_own(machine: Machine, smtp_server: S
     assert machine.ids() == []
 
 
+def test_the_whole_message_comes_back_to_who_asked_for_it(machine: Machine, smtp_server: Start) -> None:
+    """`-R full -V id`: the text as it was handed in, and the envelope id as it was given."""  # C-027, C-037, C-071
+    machine.relay_to(server := smtp_server(replies={"RCPT TO:<no@": b"550 5.1.1 nobody"}))
+    text = "Subject: x\nContent-Type: text/plain; charset=utf-8\nMIME-Version: 1.0\n\nSchöne Grüße\n".encode()
+    machine.enqueue(text, *ME, "-R", "full", "-V", "AB+20c", "no@b.example")
+    machine.flush()
+    (notice,) = notices(server)
+    assert status_groups(notice)[0]["Original-Envelope-Id"] == "AB c"
+    returned = list(notice.iter_parts())[2]
+    assert returned.get_content_type() == "message/rfc822"
+    original = returned.get_content()
+    assert (original["Subject"], original.get_payload(decode=True).decode()) == ("x", "Schöne Grüße\r\n")
+
+
 def test_the_first_digit_decides(machine: Machine, smtp_server: Start) -> None:
     """Codes that no RFC knows act by their class."""  # A-002, A-021
     server = smtp_server(
