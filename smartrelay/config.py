@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from smartrelay import duration, settings
-from smartrelay.errors import ConfigError
+from smartrelay.errors import AddressError, ConfigError
 
 RELAY_VARIABLE = "SMARTRELAY_RELAY"
 
@@ -101,7 +101,8 @@ RETRY = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0)
 
 class Config(NamedTuple):
     """All settings. file: where they come from. direct: whether the caller named the spool (may be made, never refused
-    for being another's default). retry: seconds between attempts, the last repeats."""
+    for being another's default). retry: seconds between attempts, the last repeats. lifetime: seconds of age at which mail
+    is given up. warn_after: ages at which its sender is told of the delay. postmaster: who is told of what has no sender."""
 
     file: str
     spool: str
@@ -113,6 +114,9 @@ class Config(NamedTuple):
     min_free_space: int
     relays: tuple[Relay, ...] = ()
     retry: tuple[float, ...] = RETRY
+    lifetime: float = 5 * 86400.0
+    warn_after: tuple[float, ...] = (4 * 3600.0,)
+    postmaster: str = ""
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     mx: MX = MX()
@@ -133,7 +137,7 @@ def load(file: str = "", spool: str = "") -> Config:
     forced = os.environ.get(RELAY_VARIABLE)
     if forced:
         relays = (Relay("environment", ((forced,),), f"${RELAY_VARIABLE}"),)
-    retry = reader.section(_sub(reader, table, "queue"), "[queue] ", {"retry": _durations}).get("retry", RETRY)
+    queue = reader.section(_sub(reader, table, "queue"), "[queue] ", _QUEUE)
     return Config(
         file=found.file,
         spool=found.spool,
@@ -144,7 +148,8 @@ def load(file: str = "", spool: str = "") -> Config:
         max_recipients=top.get("max_recipients", found.max_recipients),
         min_free_space=top.get("min_free_space", found.min_free_space),
         relays=relays,
-        retry=retry,
+        **queue,
+        postmaster=top.get("postmaster", ""),
         limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", _LIMITS)),
         mx=MX(**reader.section(_sub(reader, table, "mx"), "[mx] ", _MX)),
         timeouts=Timeouts(
@@ -392,6 +397,23 @@ def _rate(value: object) -> Rate | None:
     raise ValueError(f"must be {right}, not {value!r}")
 
 
+def _delays(value: object) -> tuple[float, ...]:
+    """Ages at which a sender is told of a delay; [] for never."""
+    return () if value == [] else tuple(sorted(_durations(value)))
+
+
+def _mailbox(value: object) -> str:
+    from smartrelay.mail.address import canonical, split
+
+    address = _text(value)
+    try:
+        if address and split(canonical(address))[1] is not None:
+            return canonical(address)
+    except AddressError:
+        pass
+    raise ValueError(f"must be an address such as admin@example.org, not {value!r}")
+
+
 def _one_of(*allowed: str) -> Callable[[object], str]:
     def check(value: object) -> str:
         if value not in allowed:
@@ -418,7 +440,9 @@ _TOP: dict[str, Callable[[Any], Any]] = {
     "max_message_size": _size,
     "max_recipients": _count,
     "min_free_space": _size,
+    "postmaster": _mailbox,
 }
+_QUEUE: dict[str, Callable[[Any], Any]] = {"retry": _durations, "lifetime": _duration, "warn_after": _delays}
 _RELAY: dict[str, Callable[[Any], Any]] = {
     "name": _name,
     "sender": _globs,

@@ -9,10 +9,10 @@ import syslog
 from collections.abc import Callable
 
 from smartrelay.mail.envelope import Envelope
-from smartrelay.mail.status import DEFERRED, DELIVERED, Status, printable, visible
+from smartrelay.mail.status import DEFERRED, DELIVERED, EXPIRED, Status, printable, visible
 
 INFO, WARNING, ERROR = syslog.LOG_INFO, syslog.LOG_WARNING, syslog.LOG_ERR
-_WORDS = {DELIVERED: "sent", DEFERRED: "deferred"}
+_WORDS = {DELIVERED: "sent", DEFERRED: "deferred", EXPIRED: "expired"}
 
 Sink = Callable[..., None]
 """Takes a priority and the lines, all that are known at once: one system call is enough for them."""

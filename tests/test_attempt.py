@@ -21,6 +21,7 @@ from smartrelay.spool.journal import Journal
 from smartrelay.spool.listing import Entry, entries
 from smartrelay.spool.queue import Queue
 from tests.support.certificates import Certificates
+from tests.support.configuration import configuration
 from tests.support.process import free_port
 from tests.support.queues import files, new_spool, put
 from tests.support.smtp_script import TIMEOUT
@@ -41,10 +42,7 @@ class Place:
         self.kind = SmartHostESMTPRelayingManager
 
     def config(self, *relays: Relay) -> Config:
-        return Config(
-            "/c.toml", self.spool, True, "host.example.org", "example.org", 1 << 20, 100, 0, relays, limits=self.limits,
-            timeouts=self.timeouts,
-        )  # fmt: skip
+        return configuration(self.spool, *relays, limits=self.limits, timeouts=self.timeouts)
 
     def manager(self, *relays: Relay | ScriptedServer, **more: object) -> SmartHostESMTPRelayingManager:
         config = self.config(*(relay if isinstance(relay, Relay) else rule(relay) for relay in relays))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
-from smartrelay.spool.history import History, attempt, bounced, results
+from smartrelay.spool.history import History, Notice, attempt, bounced, results
 from smartrelay.spool.journal import Event
 from tests.support.queues import few
 
@@ -88,10 +88,10 @@ def test_each_session_lost_behind_the_final_dot_is_a_doubt() -> None:  # A-060
 
 
 def test_a_notice_that_was_called_for_is_owed_until_it_is_published() -> None:  # C-040
-    history = History(2).replay([attempt(NOW, "work", {0: status(FAILED), 1: status(DEFERRED)}, 1, [0])])
+    history = History(2).replay([attempt(NOW, "work", {0: status(FAILED), 1: status(DEFERRED)}, Notice(1, NOW, [0]))])
     (owed,) = history.owed
     assert (owed.number, owed.called, owed.recipients) == (1, NOW, [0])
-    history.replay([attempt(NOW + 1, "work", {1: status(FAILED)}, 2, [1])])
+    history.replay([attempt(NOW + 1, "work", {1: status(FAILED)}, Notice(2, NOW + 1, [1]))])
     assert [notice.number for notice in history.owed] == [1, 2]
     history.replay([bounced(NOW, 1)])
     assert [notice.number for notice in history.owed] == [2]
@@ -101,7 +101,7 @@ def test_a_notice_that_was_called_for_is_owed_until_it_is_published() -> None:  
 
 def test_verdict_and_notice_are_one_event() -> None:
     """A write that is cut short must not leave a recipient failed of whom nobody is told."""
-    event = attempt(NOW, "work", {0: status(FAILED)}, 1, [0])
+    event = attempt(NOW, "work", {0: status(FAILED)}, Notice(1, NOW, [0]))
     assert "\n" not in json.dumps(event)
     assert History(1).replay([event]).owed
 

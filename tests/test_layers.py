@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "settings": frozenset({"errors"}),
     "duration": frozenset(),
     "secret": frozenset({"errors"}),
-    "config": frozenset({"errors", "settings", "duration"}),
+    "config": frozenset({"errors", "settings", "duration", "mail"}),
     "mail": frozenset({"errors"}),
     "maillog": frozenset({"errors", "mail"}),
     "spool": frozenset({"errors", "mail", "maillog"}),

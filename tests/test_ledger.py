@@ -2,10 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from smartrelay.config import RETRY
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
 from smartrelay.maillog import MailLog
 from smartrelay.relay.ledger import Consignment, Ledger
@@ -14,6 +14,7 @@ from smartrelay.spool.journal import Journal
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import NoSuchMessage
 from tests.support.clock import FakeClock
+from tests.support.configuration import configuration
 from tests.support.queues import files, new_spool, put
 
 YES = Status(DELIVERED, "2.0.0", "250 ok", 250, "h[1.2.3.4]:25", "end")
@@ -24,14 +25,14 @@ LATER = Status(DEFERRED, "4.2.0", "450 later", 450, "h[1.2.3.4]:25", "rcpt")
 class Desk:
     """A queue and its ledger."""
 
-    def __init__(self, folder: str, clock: FakeClock) -> None:
+    def __init__(self, folder: str, clock: FakeClock, **settings: Any) -> None:
         self.clock = clock
         self.spool = new_spool(folder)
         self.queue = Queue(self.spool, clock=clock)
         self.report = Report()
         self.lines: list[str] = []
         log = MailLog(lambda priority, *lines: self.lines.extend(lines))
-        self.ledger = Ledger(self.queue, log, self.report, "host.example.org", RETRY, clock, lambda: 0.5)
+        self.ledger = Ledger(self.queue, log, self.report, configuration(self.spool, **settings), clock, lambda: 0.5)
 
     def consign(self, one: str, *recipients: int) -> Consignment:
         consignment = Consignment(self.ledger.take(one), "work", list(recipients), self.clock())

@@ -1,12 +1,20 @@
-"""What came of one attempt for one recipient: delivered, deferred or failed, with the words that say why (RFC 3463)."""
+"""What came of one attempt for one recipient, with the words that say why (RFC 3463)."""
 
 from typing import NamedTuple
 
 DELIVERED = "delivered"
 DEFERRED = "deferred"
 FAILED = "failed"
-FINAL = frozenset((DELIVERED, FAILED))
-"""Only these two end a recipient's way; a missing or unknown result is a deferral, never a bounce."""
+EXPIRED = "expired"
+"""Given up after its lifetime, with what its last attempt ended in."""
+
+FINAL = frozenset((DELIVERED, FAILED, EXPIRED))
+"""Only these end a recipient's way; a missing or unknown result is a deferral, never a bounce."""
+
+ASKED, REMEMBERED, OURS = "asked", "remembered", "ours"
+"""What a deferral rests on. ASKED: somebody was asked just now. REMEMBERED: the host is known to be bad, for longer than an
+hour: it counts as time, and not as a last attempt. OURS: the trouble is our own (an account, the configuration, a bug, a pass
+that was stopped): it neither ages mail nor ends it."""
 
 
 class Status(NamedTuple):
@@ -15,7 +23,8 @@ class Status(NamedTuple):
     dsn: enhanced status code "x.y.z". text: one printable line; the server's own words where a server spoke. code: its
     SMTP reply code, 0 where we speak for ourselves. host: "name[address]:port" of who was asked, or "". phase: what was
     being done ("rcpt", "end of data", ...). doubt: the session was lost after the final dot, so the server may have taken
-    the message (RFC 5321 section 4.5.3.2.6).
+    the message (RFC 5321 section 4.5.3.2.6). basis: what a deferral rests on. report: what a sender who asked for it is told of
+    this success, "relayed" or "delivered", because nobody behind us will; "" for nothing. The last two are not written down.
     """
 
     action: str
@@ -25,6 +34,8 @@ class Status(NamedTuple):
     host: str = ""
     phase: str = ""
     doubt: bool = False
+    basis: str = ASKED
+    report: str = ""
 
     @property
     def final(self) -> bool:
@@ -32,9 +43,9 @@ class Status(NamedTuple):
         return self.action in FINAL
 
 
-def deferred(dsn: str, text: str, *, host: str = "", phase: str = "") -> Status:
+def deferred(dsn: str, text: str, *, host: str = "", phase: str = "", basis: str = OURS) -> Status:
     """A deferral of our own making."""
-    return Status(DEFERRED, dsn, text, host=host, phase=phase)
+    return Status(DEFERRED, dsn, text, host=host, phase=phase, basis=basis)
 
 
 def visible(text: str) -> str:

@@ -8,7 +8,7 @@ the table does not know defers the message: only a plain no may bounce (law 2).
 from enum import Enum
 from typing import NamedTuple
 
-from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status, printable
+from smartrelay.mail.status import ASKED, DEFERRED, DELIVERED, FAILED, OURS, Status, printable
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 
 
@@ -90,7 +90,9 @@ def judge(answer: Answer, host: str, *, exchanger: bool = False) -> Judgement:
     we have no account: what would be our account's fault at a relay is the host's there, and 530 a no like any other."""
     if answer.trouble is not None:
         found = _judge_trouble(answer, host)
-        return found._replace(scope=_H) if exchanger and found.scope is _A else found
+        if exchanger and found.scope is _A:
+            return Judgement(_H, found.status._replace(basis=ASKED))
+        return found
     reply = answer.reply
     if reply is None:
         return Judgement(_M, Status(DEFERRED, "4.3.0", _kept(answer.text or "no answer"), host=host, phase=answer.phase))
@@ -102,7 +104,8 @@ def judge(answer: Answer, host: str, *, exchanger: bool = False) -> Judgement:
     if action == DEFERRED and not dsn.startswith("4"):
         # a no that we do not take for final must not look final in the log
         dsn = "4" + dsn[1:]
-    return Judgement(scope, Status(action, dsn, _kept(reply.text), reply.code, host, answer.phase))
+    basis = OURS if scope is _A else ASKED
+    return Judgement(scope, Status(action, dsn, _kept(reply.text), reply.code, host, answer.phase, basis=basis))
 
 
 def _judge_trouble(answer: Answer, host: str) -> Judgement:
@@ -119,7 +122,8 @@ def _judge_trouble(answer: Answer, host: str) -> Judgement:
     if doubt:
         scope = _M
         text += "; the server may have taken it, so it may be delivered twice"
-    return Judgement(scope, Status(action, dsn, _kept(text), 0, host, answer.phase, doubt))
+    basis = OURS if scope is _A or trouble in (Trouble.UNTOUCHED, Trouble.STOPPED) else ASKED
+    return Judgement(scope, Status(action, dsn, _kept(text), 0, host, answer.phase, doubt, basis))
 
 
 def _kept(text: str) -> str:

@@ -44,7 +44,7 @@ class Course:
                     continue
                 if self._hosts.may_connect(stops[at]):
                     return at, stops[at]
-                self._reasons[at] = Status(DEFERRED, "4.4.1", self._hosts.why_bad(stops[at]), host=str(stops[at]))
+                self._reasons[at] = self._hosts.remembered(stops[at])
             return None
 
     def _found(self) -> list[Candidate]:

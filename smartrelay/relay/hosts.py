@@ -3,10 +3,11 @@ each has."""
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from smartrelay.config import Config
-from smartrelay.mail.status import Status
+from smartrelay.mail.status import ASKED, DEFERRED, REMEMBERED, Status
 from smartrelay.relay.blame import Judgement
 from smartrelay.routing.bad_hosts import BadHosts
 from smartrelay.routing.candidates import Candidate, candidates, key_of
@@ -18,6 +19,9 @@ from smartrelay.smtp.dialogue import Answer, Trouble
 from smartrelay.spool.lock import hosts_lock
 
 SMTP_PORT = 25
+
+_LATELY = 3600.0
+"""Seconds (law 11: a probe that failed within the last hour is a last attempt)."""
 
 
 class Hosts:
@@ -38,6 +42,7 @@ class Hosts:
         offline: Callable[[], bool],
         unresolved: Callable[[str], bool],
         shuffle: Callable[[list[Endpoint]], None] = random.shuffle,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.memory = memory
         self._calculator = calculator
@@ -46,6 +51,7 @@ class Hosts:
         self._offline = offline
         self._unresolved = unresolved
         self._shuffle = shuffle
+        self._clock = clock
         self._lock = threading.Lock()
         self._connections: dict[str, int] = {}
 
@@ -73,10 +79,12 @@ class Hosts:
         found = candidates(hop, self._calculator, self._shuffle)
         return sorted(found, key=lambda candidate: not self._forgiving and self.memory.is_bad(candidate.key))
 
-    def why_bad(self, candidate: Candidate) -> str:
-        """Why a host may not be connected to now."""
+    def remembered(self, candidate: Candidate) -> Status:
+        """Why a host may not be connected to now. That it failed within the last hour is as good as a failure just now."""
         found = self.memory.get(candidate.key)
-        return f"{found.reason if found else 'another connection is trying it'} (not tried again yet)"
+        text = f"{found.reason if found else 'another connection is trying it'} (not tried again yet)"
+        lately = found is not None and self._clock() - found.failed <= _LATELY
+        return Status(DEFERRED, "4.4.1", text, host=str(candidate), basis=ASKED if lately else REMEMBERED)
 
     def may_connect(self, candidate: Candidate) -> bool:
         """Whether a connection to this host may be tried now: one to a bad host is its probe, and nobody else's."""

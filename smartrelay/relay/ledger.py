@@ -8,17 +8,16 @@ published under its derived id, "bounced" durable, the message unlinked, that du
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from smartrelay.mail.envelope import Envelope, Recipient
-from smartrelay.mail.notice import Action, Origin, Outcome, wants
-from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status, deferred
+from smartrelay.config import Config
+from smartrelay.mail.status import ASKED, DEFERRED, DELIVERED, EXPIRED, FAILED, Status
 from smartrelay.maillog import MailLog
+from smartrelay.relay.notices import Notices
 from smartrelay.relay.report import Report
-from smartrelay.relay.schedule import next_attempt
-from smartrelay.spool import queue_id
-from smartrelay.spool.history import Notice, attempt, bounced, postponed
+from smartrelay.relay.schedule import age, longest_gap, next_attempt
+from smartrelay.spool.history import attempt, postponed
 from smartrelay.spool.message import MessageInHand
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import NoSuchMessage
@@ -69,23 +68,23 @@ class _Work:
 
 
 class Ledger:
-    """The messages that this pass has planned. hostname: names us in notices. share: random numbers from 0 to 1."""
+    """The messages that this pass has planned. share: random numbers from 0 to 1."""
 
     def __init__(
         self,
         queue: Queue,
         log: MailLog,
         report: Report,
-        hostname: str,
-        retry: Sequence[float],
+        config: Config,
         clock: Callable[[], float] = time.time,
         share: Callable[[], float] = random.random,
     ) -> None:
         self._queue = queue
         self._log = log
         self._report = report
-        self._hostname = hostname
-        self._retry = retry
+        self._retry = config.retry
+        self._lifetime = config.lifetime
+        self._notices = Notices(queue, log, report, config.hostname, config.postmaster, config.warn_after, clock)
         self._clock = clock
         self._share = share
         self._lock = threading.Lock()
@@ -124,8 +123,8 @@ class Ledger:
 
     def _catch_up(self, message: MessageInHand, work: _Work) -> None:
         try:
-            self._settle_origin(message.envelope)
-            self._finish_notices(message)
+            self._notices.settle_origin(message.envelope)
+            self._notices.finish(message)
         except BaseException:
             work.message = None
             self._forget(message.queue_id, work, all_shares=True)
@@ -144,18 +143,19 @@ class Ledger:
         work = self._work[message.queue_id]
         with work.lock:
             work.tried = True
+            consignment.fresh = {index: self._aged(message, index, each, now) for index, each in consignment.fresh.items()}
             before = set(message.history.waiting)
-            failed = self._to_be_told(message, consignment.fresh)
+            notice = self._notices.call(message, consignment.fresh, now, lambda index: self._standing(message, index, now))
             ended = {index for index, status in consignment.fresh.items() if status.final}
-            if failed or before - ended:
-                number = len(message.history.notices) + 1
-                message.record(attempt(now, consignment.hop, consignment.fresh, number, failed), sync=bool(ended))
+            if notice is not None or before - ended:
+                event = attempt(now, consignment.hop, consignment.fresh, notice)
+                message.record(event, sync=bool(ended) or notice is not None)
             else:
                 # the unlink alone is the verdict when nothing waits and nobody has to be told
                 for index, status in consignment.fresh.items():
                     message.history.record(index, status)
-            if failed:
-                self._finish_notices(message)
+            if notice is not None:
+                self._notices.finish(message)
         self._count(consignment, now)
         consignment.statuses |= consignment.fresh
         consignment.fresh = {}
@@ -213,71 +213,27 @@ class Ledger:
         history = message.history
         return next_attempt(self._clock(), history.attempts, history.doubts, self._retry, self._share())
 
-    # notices
+    # age
 
-    def _to_be_told(self, message: MessageInHand, statuses: dict[int, Status]) -> list[int]:
-        """The failed recipients of which the sender is told."""
-        recipients = message.envelope.recipients
-        failed = [index for index, status in sorted(statuses.items()) if status.action == FAILED]
-        if not failed:
-            return []
-        if not message.envelope.reverse_path:
-            self._log.dropped(message.queue_id, "it is a notice itself (double bounce)")
-            return []
-        wanted = [index for index in failed if wants(recipients[index].notify, Action.FAILED)]
-        if not wanted:
-            self._log.dropped(message.queue_id, "the sender asked for none (NOTIFY)")
-        return wanted
+    def _standing(self, message: MessageInHand, index: int, now: float) -> tuple[float, float]:
+        """For how long a recipient's mail could have gone, and when it is given up if it always can from here on."""
+        arrived = message.envelope.arrived
+        found = age(arrived, message.history.marks(index), now, longest_gap(self._retry))
+        return found, now + max(0.0, self._lifetime - found)
 
-    def _finish_notices(self, message: MessageInHand) -> None:
-        """Publishes what the journal calls for, then says so in it; harmless when a crash cut it short before."""
-        for notice in message.history.owed:
-            one = queue_id.derived(int(notice.called * 1e6), message.queue_id, notice.number)
-            if not self._queue.is_published(one):
-                self._publish(message, notice, one)
-            message.record(bounced(self._clock(), notice.number), sync=True)
-            self._log.notified(message.queue_id, one)
-            self._report.add(notices=1)
-
-    def _publish(self, message: MessageInHand, notice: Notice, one: str) -> None:
-        from smartrelay.mail import dsn  # few passes have anything to tell
-
-        now = self._clock()
-        origin = Origin(message.queue_id, message.envelope, message.text)
-        unknown = deferred("5.0.0", "no reason is recorded")
-        failed = [
-            Outcome(index, Action.FAILED, message.history.last[index] or unknown, notice.called) for index in notice.recipients
-        ]
-        envelope = Envelope(
-            "",
-            [Recipient(message.envelope.reverse_path)],
-            now,
-            message.envelope.uid,
-            f"<{one}@{self._hostname}>",
-            notice_of=(message.queue_id, notice.number),
-        )
-        draft = self._queue.create_new_message(envelope, one)
-        try:
-            for block in dsn.notice(origin, failed, one, self._hostname, now):
-                draft.write(block)
-            draft.commit(exclusive=True)
-        except BaseException:
-            draft.discard()
-            raise
-        self._queue.add_message(one)
-
-    def _settle_origin(self, envelope: Envelope) -> None:
-        """Before a notice of ours is relayed, its origin must know that it was published: a crash between the two would
-        otherwise publish it again once it has gone and its id is free."""
-        origin, number = envelope.notice_of
-        if origin and queue_id.is_valid(origin):
-            self._queue.note_published(origin, bounced(self._clock(), number))
+    def _aged(self, message: MessageInHand, index: int, status: Status, now: float) -> Status:
+        """A deferral that was the last: the mail is older than its lifetime, and somebody was asked just now (law 11)."""
+        if status.action != DEFERRED or status.basis != ASKED or now - message.envelope.arrived < self._lifetime:
+            return status
+        if self._standing(message, index, now)[0] < self._lifetime:
+            return status
+        return status._replace(action=EXPIRED, dsn="5.4.7")
 
     # telling
 
     def _count(self, consignment: Consignment, now: float) -> None:
         envelope = consignment.message.envelope
-        counts = {DELIVERED: 0, DEFERRED: 0, FAILED: 0}
+        counts = dict.fromkeys((DELIVERED, DEFERRED, FAILED, EXPIRED), 0)
         doubtful = 0
         delays = (
             consignment.taken - envelope.arrived,
@@ -290,4 +246,5 @@ class Ledger:
             doubtful += status.doubt
             address = envelope.recipients[index].address
             self._log.attempted(consignment.queue_id, address, status, now - envelope.arrived, delays)
-        self._report.add(sent=counts[DELIVERED], deferred=counts[DEFERRED], bounced=counts[FAILED], doubtful=doubtful)
+        gone = counts[FAILED] + counts[EXPIRED]
+        self._report.add(sent=counts[DELIVERED], deferred=counts[DEFERRED], bounced=gone, doubtful=doubtful)

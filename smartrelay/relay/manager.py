@@ -92,7 +92,7 @@ class SmartHostESMTPRelayingManager:
         self._workers: set[threading.Thread] = set()
         self._looked_for_recovered = False
         self._seen: set[str] = set()
-        self._ledger = Ledger(queue, log, self.report, config.hostname, config.retry, clock)
+        self._ledger = Ledger(queue, log, self.report, config, clock)
 
     def stop(self) -> None:
         """Asks the pass to end: no new transaction, final dots get ten seconds. The second time: no seconds. May be called

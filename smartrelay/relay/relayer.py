@@ -121,9 +121,16 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         judgements = {index: judge(self._known(answer), peer, exchanger=exchanger) for index, answer in answered.items()}
         if self.session.over and judgements:
             self.last_trouble = list(judgements.values())[-1]
-        self.sent_mail(consignment, {index: judgement.status for index, judgement in judgements.items()})
+        self.sent_mail(consignment, {index: self._reported(judgement.status) for index, judgement in judgements.items()})
         if consignment.complete:
             self._in_hand.remove(consignment)
+
+    def _reported(self, status: Status) -> Status:
+        """What a sender who asked to hear of success must hear from us, because this server will not tell (RFC 3461 section
+        5.2.2)."""
+        if status.action != DELIVERED or "DSN" in self.session.client.extensions:
+            return status
+        return status._replace(report="delivered" if self.session.client.lmtp else "relayed")
 
     def _was_not_tried(self, consignment: Consignment, answers: dict[int, Answer]) -> bool:
         """Whether the server had hung up on a session that was in use before this message began: no attempt was made."""

@@ -1,6 +1,8 @@
-"""When a deferred message goes next: the ladder of `[queue] retry` with jitter, one pure function."""
+"""When a deferred message goes next, and how old it is: pure functions of its journal and the settings of `[queue]`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from smartrelay.spool.history import Mark
 
 JITTER = 0.1
 """Up to this share is added to a step, so that mail that was deferred together does not come back together."""
@@ -17,3 +19,24 @@ def next_attempt(now: float, tries: int, doubts: int, retry: Sequence[float], sh
     if doubts >= DOUBTFUL:
         step = max(step, DOUBT_STEP)
     return now + step * (1 + JITTER * share)
+
+
+def longest_gap(retry: Sequence[float]) -> float:
+    """Seconds of a gap between two entries of a journal that count at most: in a longer one no pass was made (a laptop slept,
+    a machine was off or offline, a clock jumped), and the message could not have gone (law 11)."""
+    return 2 * max(retry)
+
+
+def age(arrived: float, marks: Iterable[Mark], now: float, most: float) -> float:
+    """For how many seconds a recipient's mail could have gone. arrived: Unix seconds. marks: what the journal has for this
+    recipient, in order. most: what one gap counts at most.
+
+    A gap that ends in a release (it was held), in a trouble of our own or in a used-up budget counts nothing; neither does one
+    in which the clock went back.
+    """
+    total, last = 0.0, arrived
+    for mark in marks:
+        if mark.counts:
+            total += min(max(mark.time - last, 0.0), most)
+        last = mark.time
+    return total + min(max(now - last, 0.0), most)

@@ -1,0 +1,159 @@
+"""Notices that a pass owes: called for in the journal, published under a derived id, then known to be published (law 3)."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from smartrelay.mail.envelope import Envelope, Recipient
+from smartrelay.mail.notice import Action, Origin, Outcome, postmaster_is_told, wants
+from smartrelay.mail.status import DEFERRED, EXPIRED, FAILED, Status, deferred
+from smartrelay.maillog import MailLog
+from smartrelay.relay.report import Report
+from smartrelay.spool import queue_id
+from smartrelay.spool.history import Notice, bounced
+from smartrelay.spool.message import MessageInHand
+from smartrelay.spool.queue import Queue
+
+_ACTIONS = {FAILED: Action.FAILED, EXPIRED: Action.EXPIRED}
+_REPORTS = {"relayed": Action.RELAYED, "delivered": Action.DELIVERED}
+
+
+class Notices:
+    """hostname: names us. postmaster: who is told of mail that failed and has no sender to be told, "" for nobody. warn_after:
+    seconds of age at which a sender is told of a delay."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        log: MailLog,
+        report: Report,
+        hostname: str,
+        postmaster: str,
+        warn_after: Sequence[float],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._queue = queue
+        self._log = log
+        self._report = report
+        self._hostname = hostname
+        self._postmaster = postmaster
+        self._warn_after = sorted(warn_after)
+        self._clock = clock
+
+    def call(
+        self, message: MessageInHand, statuses: dict[int, Status], now: float, left: Callable[[int], tuple[float, float]]
+    ) -> Notice | None:
+        """The notice that these new statuses call for, None for none. left: the age of a recipient's mail, and when it expires.
+
+        One notice for all of whom there is something to tell.
+        """
+        notice = Notice(len(message.history.notices) + 1, now, self._lost(message, statuses))
+        if message.envelope.reverse_path:
+            self._add_delayed(notice, message, statuses, left)
+            for index, status in sorted(statuses.items()):
+                if status.report and self._wants(message, index, _REPORTS[status.report]):
+                    (notice.relayed if status.report == "relayed" else notice.delivered).append(index)
+        return notice if notice.everybody else None
+
+    def _lost(self, message: MessageInHand, statuses: dict[int, Status]) -> list[int]:
+        lost = [index for index, status in sorted(statuses.items()) if status.action in _ACTIONS]
+        if not lost:
+            return []
+        if not message.envelope.reverse_path:
+            if postmaster_is_told(message.envelope, self._postmaster):
+                return lost
+            self._log.dropped(message.queue_id, "it has no sender to be told (double bounce)")
+            return []
+        wanted = [index for index in lost if self._wants(message, index, Action.FAILED)]
+        if not wanted:
+            self._log.dropped(message.queue_id, "the sender asked for none (NOTIFY)")
+        return wanted
+
+    def _add_delayed(
+        self,
+        notice: Notice,
+        message: MessageInHand,
+        statuses: dict[int, Status],
+        left: Callable[[int], tuple[float, float]],
+    ) -> None:
+        for index, status in sorted(statuses.items()):
+            if status.action != DEFERRED or not self._wants(message, index, Action.DELAYED):
+                continue
+            if len(self._warn_after) <= message.history.warned[index]:
+                continue
+            age, expires = left(index)
+            level = sum(age >= each for each in self._warn_after)
+            if level > message.history.warned[index]:
+                notice.delayed.append(index)
+                notice.level, notice.until = max(notice.level, level), max(notice.until, expires)
+
+    def _wants(self, message: MessageInHand, index: int, action: Action) -> bool:
+        return wants(message.envelope.recipients[index].notify, action)
+
+    def finish(self, message: MessageInHand) -> None:
+        """Publishes what the journal calls for, then says so in it; harmless when a crash cut it short before."""
+        for notice in message.history.owed:
+            one = queue_id.derived(int(notice.called * 1e6), message.queue_id, notice.number)
+            told = message.envelope.reverse_path or self._postmaster
+            if told and not self._queue.is_published(one):
+                self._publish(message, notice, one, told)
+            message.record(bounced(self._clock(), notice.number), sync=True)
+            if told:
+                self._log.notified(message.queue_id, one)
+                self._report.add(notices=1)
+
+    def _publish(self, message: MessageInHand, notice: Notice, one: str, told: str) -> None:
+        from smartrelay.mail import dsn  # few passes have anything to tell
+
+        now = self._clock()
+        origin = Origin(message.queue_id, message.envelope, message.text)
+        outcomes = _outcomes(message, notice)
+        envelope = Envelope(
+            "",
+            [Recipient(told)],
+            now,
+            message.envelope.uid,
+            f"<{one}@{self._hostname}>",
+            notice_of=(message.queue_id, notice.number),
+        )
+        draft = self._queue.create_new_message(envelope, one)
+        try:
+            if message.envelope.reverse_path:
+                blocks = dsn.notice(origin, outcomes, one, self._hostname, now)
+            else:
+                blocks = dsn.double_bounce(origin, outcomes, one, self._hostname, told, now)
+            for block in blocks:
+                draft.write(block)
+            draft.commit(exclusive=True)
+        except BaseException:
+            draft.discard()
+            raise
+        self._queue.add_message(one)
+
+    def settle_origin(self, envelope: Envelope) -> None:
+        """Before a notice of ours is relayed, its origin must know that it was published: a crash between the two would
+        otherwise publish it again once it has gone and its id is free."""
+        origin, number = envelope.notice_of
+        if origin and queue_id.is_valid(origin):
+            self._queue.note_published(origin, bounced(self._clock(), number))
+
+
+def _outcomes(message: MessageInHand, notice: Notice) -> list[Outcome]:
+    """What the notice says of each recipient."""
+    history = message.history
+    unknown = deferred("5.0.0", "no reason is recorded")
+    kinds = (
+        (Action.DELAYED, notice.delayed),
+        (Action.RELAYED, notice.relayed),
+        (Action.DELIVERED, notice.delivered),
+    )
+    outcomes = []
+    for index in notice.recipients:
+        status = history.last[index] or unknown
+        outcomes.append(Outcome(index, _ACTIONS.get(status.action, Action.FAILED), status, notice.called))
+    for action, indices in kinds:
+        for index in indices:
+            until = notice.until if action is Action.DELAYED else 0.0
+            # of a delay that this very notice tells nobody was warned before
+            warned = history.warned[index] > 0 and action is not Action.DELAYED
+            outcomes.append(Outcome(index, action, history.last[index] or unknown, notice.called, until, warned))
+    return outcomes
