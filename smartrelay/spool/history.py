@@ -133,7 +133,8 @@ class History:
             self.notices[int(event["number"])].published = True
 
     def _notice(self, called: dict[str, Any]) -> Notice:
-        lost, delayed, relayed, delivered = ([int(index) for index in called.get(kind, ())] for kind in _KINDS)
+        called = {**dict.fromkeys(_KINDS[1:], ()), **called}
+        lost, delayed, relayed, delivered = ([int(index) for index in called[kind]] for kind in _KINDS)
         level, until = int(called.get("level", 0)), float(called.get("until", 0))
         notice = Notice(int(called["number"]), float(called["time"]), lost, delayed, relayed, delivered, level, until)
         for index in notice.everybody:
