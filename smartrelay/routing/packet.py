@@ -24,7 +24,7 @@ _RESPONSE, _OPCODE, _AUTHORITATIVE, _TRUNCATED, _RECURSE = 0x8000, 0x7800, 0x040
 
 
 class BadName(ValueError):
-    """The text is no domain name: an empty label, one of more than 63 octets, more than 255 in all, or not ASCII."""
+    """The text is no domain name: an empty label, one of more than 63 octets, more than 255 in all, or not printable ASCII."""
 
 
 class Malformed(ValueError):
@@ -57,7 +57,7 @@ def query(name: str, kind: str, number: int, *, edns: bool) -> bytes:
     import dns.exception
     import dns.name
 
-    if not name.isascii() or not name:
+    if not name or not name.isascii() or not name.isprintable():
         raise BadName(f"{name!a} is no domain name")
     try:
         wire = dns.name.from_text(name, dns.name.root).to_wire()

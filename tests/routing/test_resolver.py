@@ -23,6 +23,7 @@ from smartrelay.routing.resolver import (
     TEMPORARY,
     UNREACHABLE,
     DNSResolver,
+    Question,
     Recorder,
     Reply,
 )
@@ -71,6 +72,7 @@ def test_records_come_in_the_order_of_the_server(dns: Start) -> None:  # B-005
         ("example", "MX", NO_DATA, "MX of example: none"),
         ("a..example", "MX", NO_SUCH_NAME, "MX of 'a..example': not a domain name"),
         ("", "MX", NO_SUCH_NAME, "MX of '': not a domain name"),
+        ("a\n.example", "A", NO_SUCH_NAME, "A of 'a\\n.example': not a domain name"),
     ],
 )
 def test_a_reply_says_what_came_of_it_in_one_line(dns: Start, name: str, kind: str, outcome: str, text: str) -> None:
@@ -260,6 +262,10 @@ def test_without_any_server_it_is_known_at_once(address: str) -> None:
     assert reply.outcome == UNREACHABLE
     assert "connection refused" in reply.text
     assert time.monotonic() - start < 5
+
+
+def test_a_network_that_is_gone_leads_to_no_server() -> None:
+    assert resolver("[fe80::1%gone0]:53", timeout=30.0).ask("d.example", "MX").outcome == UNREACHABLE
 
 
 def test_one_server_that_is_there_is_enough_not_to_be_offline(dns: Start) -> None:
@@ -500,17 +506,66 @@ def test_threads_that_ask_the_same_ask_once(dns: Start) -> None:
     assert len(set(replies)) == 1
 
 
-def test_many_questions_are_on_their_way_at_once(dns: Start) -> None:
-    """Two questions reach the server before either is answered."""
-    both = threading.Barrier(2, timeout=10)
-    servers = [dns(ZONE, on={"*": lambda answer: None if both.wait() >= 0 else []}) for _ in range(2)]
-    names = ["d.example", "a.example"]
-    threads = [threading.Thread(target=ask, args=(server, name)) for server, name in zip(servers, names, strict=True)]
+def test_questions_of_one_call_travel_side_by_side() -> None:
+    """Eight have come before one is answered; the replies are in the order of the questions all the same."""
+    with socket.socket(type=socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+
+        def serve() -> None:
+            for wire, sender in reversed([listener.recvfrom(512) for _ in range(8)]):
+                listener.sendto(*nobody(wire, sender))
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        wanted = [Question(f"h{number}.example", "A") for number in range(8)]
+        replies = resolver(f"127.0.0.1:{listener.getsockname()[1]}").ask_all(wanted)
+        thread.join()
+    assert [(reply.question, reply.outcome) for reply in replies] == [(question, NO_SUCH_NAME) for question in wanted]
+
+
+def test_questions_of_one_call_share_its_time(dns: Start) -> None:
+    """Those that come too late to be asked have no verdict either."""
+    server = dns(on={"*": SILENT})
+    start = time.monotonic()
+    replies = resolver(server, timeout=0.2).ask_all([Question(f"h{number}.example", "A") for number in range(40)])
+    assert {reply.outcome for reply in replies} == {TEMPORARY}
+    assert time.monotonic() - start < 4
+
+
+def test_a_question_may_stand_twice_in_one_call(dns: Start) -> None:
+    server = dns(ZONE)
+    first, second = resolver(server).ask_all([Question("a.example", "A"), Question("A.example.", "A")])
+    assert first == second
+    assert server.log == ["a.example A"]
+
+
+@pytest.mark.parametrize("action", [SERVFAIL, TRUNCATED, unless_plain(FORMERR)])
+def test_one_question_of_a_call_does_not_spoil_the_others(dns: Start, action: Action) -> None:
+    server = dns({f"h{number}.example": [f"A 127.0.1.{number}"] for number in range(20)}, on={"h3.example": action})
+    replies = resolver(server).ask_all([Question(f"h{number}.example", "A") for number in range(20)])
+    replies.pop(3)
+    assert [reply.records for reply in replies] == [(f"127.0.1.{number}",) for number in range(20) if number != 3]
+
+
+def test_threads_that_ask_the_same_in_any_order_do_not_wait_in_a_circle(dns: Start) -> None:
+    names = [f"h{number}.example" for number in range(24)]
+    server = dns({name: [f"A 127.0.1.{number}"] for number, name in enumerate(names)})
+    found, wrong = resolver(server), []
+
+    def hammer(seed: int) -> None:
+        for _ in range(10):
+            some = random.Random(seed).sample(range(24), 24)
+            replies = found.ask_all([Question(names[number], "A") for number in some])
+            if [reply.records for reply in replies] != [(f"127.0.1.{number}",) for number in some]:
+                wrong.append(replies)
+
+    threads = [threading.Thread(target=hammer, args=(seed,)) for seed in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not both.broken
+    assert wrong == []
+    assert sorted(server.log) == sorted(f"{name} A" for name in names)
 
 
 def test_a_recorder_keeps_what_was_said(dns: Start) -> None:
