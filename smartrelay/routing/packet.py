@@ -41,12 +41,14 @@ class Record(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What an answer says. code: the response code. referral: it is empty, and names others who might know."""
+    """What an answer says. code: the response code. empty: there is no record in the answer section at all. referral: it is
+    empty, and names others who might know. records: those of a kind that we know."""
 
     code: int
-    truncated: bool
-    referral: bool
-    records: tuple[Record, ...]
+    truncated: bool = False
+    empty: bool = False
+    referral: bool = False
+    records: tuple[Record, ...] = ()
 
 
 def query(name: str, kind: str, number: int, *, edns: bool) -> bytes:
@@ -98,7 +100,7 @@ def _read(wire: bytes) -> Response:
     _, flags, questions, answers, authorities, additional = _HEADER.unpack_from(wire)
     code, truncated = flags & 15, bool(flags & _TRUNCATED)
     if truncated:
-        return Response(code, True, False, ())
+        return Response(code, truncated=True)
     position, records = _HEADER.size, []
     for _ in range(questions):
         position = _name(wire, position)[1] + 4
@@ -112,10 +114,10 @@ def _read(wire: bytes) -> Response:
     if position > len(wire):
         raise Malformed("it ends within a record")
     if answers:
-        return Response(code, False, False, tuple(records))
+        return Response(code, records=tuple(records))
     below, extended = _rest(wire, position, authorities + additional)
     referral = _NS in below and _SOA not in below and not flags & _AUTHORITATIVE
-    return Response(code | extended << 4, False, referral, ())
+    return Response(code | extended << 4, empty=True, referral=referral)
 
 
 def _rest(wire: bytes, position: int, count: int) -> tuple[set[int], int]:

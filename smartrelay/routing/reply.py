@@ -58,7 +58,7 @@ def read_reply(question: Question, response: packet.Response) -> Reply | None:
         return first._replace(further=tuple(further))
     if response.code == packet.NXDOMAIN:
         return Reply(question, NO_SUCH_NAME, text=f"{kind} of {name}: no such name")
-    return None if response.records else Reply(question, NO_DATA, text=f"{kind} of {name}: none")
+    return Reply(question, NO_DATA, text=f"{kind} of {name}: none") if response.empty else None
 
 
 def _answer(question: Question, records: tuple[Any, ...]) -> Reply:

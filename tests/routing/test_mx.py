@@ -422,6 +422,11 @@ def test_mail_for_which_this_host_is_the_best_exchanger_loops(dns: Start, own: d
     trouble(MailLoopsBack, server, domain, **own)
 
 
+def test_what_is_worse_than_this_host_is_no_reason_to_wait(dns: Start) -> None:  # B-018
+    zone = {"d.example": ["MX 10 self.example", "MX 20 late.example"], **with_addresses("self.example")}
+    trouble(MailLoopsBack, dns(zone, on={"late.example": SERVFAIL}), "d.example", is_own=lambda address: address == "127.0.0.2")
+
+
 def test_mail_for_an_address_of_this_host_loops(dns: Start) -> None:  # B-018 B-021
     trouble(MailLoopsBack, dns({}), "[127.0.0.1]", is_own=lambda address: address == "127.0.0.1")
 

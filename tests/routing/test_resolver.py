@@ -133,7 +133,12 @@ def cut_off(answer: Answer) -> Sequence[bytes] | None:
     return [answer.octets()[:20]] if answer.query.tcp else None
 
 
-@pytest.mark.parametrize("action", [truncated_everywhere, cut_off])
+def another_id(answer: Answer) -> Sequence[bytes] | None:
+    answer.truncated = not answer.query.tcp
+    return [answer.octets(answer.query.number ^ 1)] if answer.query.tcp else None
+
+
+@pytest.mark.parametrize("action", [truncated_everywhere, cut_off, another_id])
 def test_what_cannot_be_had_whole_is_not_had(dns: Start, action: Action) -> None:  # B-009
     assert ask(dns(ZONE, on={"MX": action})).outcome == TEMPORARY
 
@@ -228,6 +233,26 @@ def test_when_no_server_can_tell_there_is_no_verdict(dns: Start, action: Action)
     assert (reply.outcome, reply.records) == (TEMPORARY, ())
     assert server.where in reply.text
     assert time.monotonic() - start < 10
+
+
+def without_records(answer: Answer) -> None:
+    """No data, as an authoritative server says it that gives its own name besides."""
+    answer.flags = 0x8400
+    answer.answers.clear()
+    answer.authorities[:] = [("example", "NS ns.example")]
+
+
+def with_both(answer: Answer) -> None:
+    """No data, as a recursive server says it that gives the name of the source besides."""
+    without_records(answer)
+    answer.flags = 0x8180
+    answer.authorities.append(("example", "SOA ns.example"))
+
+
+@pytest.mark.parametrize("action", [without_records, with_both])
+def test_names_of_servers_do_not_make_no_data_a_referral(dns: Start, action: Action) -> None:
+    """RFC 2308 section 2.2: types 1 and 2."""
+    assert ask(dns(ZONE, on={"*": action})).outcome == NO_DATA
 
 
 def test_a_failure_is_told_by_its_name(dns: Start) -> None:
@@ -412,6 +437,7 @@ GARBAGE = [
     b"\xc0\x0c\x00\x0f\x00\x01\0\0\0\x01\x00\xff\0\x01\xc0\x0c",  # longer than the message
     b"\xc0\x0c\x00\x0f\x00\x01\0\0\0\x01\x00\x01\0",  # a preference of one octet
     b"\xc0\x0c\x00\x0f\x00\x01\0\0\0\x01\x00\x06\0\x01\xc0\x0c\0\0",  # more than a name
+    b"\xc0\x0c\x00\x10\x00\x01\0\0\0\x01\x00\xff\1x",  # a text that is longer than the message
     b"\xc0\x1b",  # a pointer to itself
     b"\xc0",
     b"",
@@ -420,10 +446,15 @@ GARBAGE = [
 
 @pytest.mark.parametrize("record", GARBAGE)
 def test_garbage_is_no_answer(dns: Start, record: bytes) -> None:
-    bad = dns(on={"*": lambda answer: [answer.octets()[:6] + b"\0\1\0\0\0\0" + question(answer) + record]})
+    bad = dns(on={"*": lambda answer: [with_record(answer, record)]})
     reply = ask(bad)
     assert (reply.outcome, reply.text) == (TEMPORARY, f"MX of d.example: garbage from {bad.where}")
     assert resolver(bad, dns(ZONE)).ask("d.example", "MX").outcome == ANSWER
+
+
+def with_record(answer: Answer, record: bytes) -> bytes:
+    """A message with one record, as octets, and no error."""
+    return answer.query.number.to_bytes(2) + b"\x81\x80\0\1\0\1\0\0\0\0" + question(answer) + record
 
 
 def question(answer: Answer) -> bytes:
@@ -434,8 +465,12 @@ def question(answer: Answer) -> bytes:
 @pytest.mark.parametrize("size", [3, 5, 16])
 def test_an_address_of_the_wrong_size_is_garbage(dns: Start, size: int) -> None:
     record = b"\xc0\x0c\x00\x01\x00\x01\0\0\0\x01" + struct.pack("!H", size) + bytes(size)
-    bad = dns(on={"*": lambda answer: [answer.octets()[:6] + b"\0\1\0\0\0\0" + question(answer) + record]})
-    assert ask(bad, kind="A").outcome == TEMPORARY
+    assert ask(dns(on={"*": lambda answer: [with_record(answer, record)]}), kind="A").outcome == TEMPORARY
+
+
+def test_a_record_of_another_class_is_none_of_ours(dns: Start) -> None:
+    record = b"\xc0\x0c\x00\x0f\x00\x03\0\0\0\x01\x00\x04\0\1\xc0\x0c"
+    assert ask(dns(ZONE, on={"*": lambda answer: [with_record(answer, record)]})).outcome == TEMPORARY
 
 
 @pytest.fixture(scope="module")
