@@ -45,6 +45,11 @@ class Lookup:
         finally:
             self.close()
 
+    @property
+    def all_refused(self) -> bool:
+        """Whether each server has said that it cannot tell, and asking again would be in vain."""
+        return not self._servers
+
     def close(self) -> None:
         """The reply is not wanted any more."""
         if self._channel is not None:
@@ -119,7 +124,7 @@ class Lookup:
 
     def _failed(self) -> Reply:
         reasons = ", ".join(self._troubles.values())
-        text = f"{self._question.kind} of {self._question.name}: {reasons or 'no time'}"
+        text = f"{self._question.kind} of {self._question.name}: {reasons or 'no time was left to ask'}"
         return Reply(self._question, TEMPORARY if self._reached or not reasons else UNREACHABLE, text=text)
 
 

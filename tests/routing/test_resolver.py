@@ -513,6 +513,15 @@ def test_what_was_said_is_forgotten_with_the_pass(dns: Start) -> None:  # B-028
     assert ask(server).outcome == ANSWER
 
 
+def test_what_had_no_time_is_asked_again(dns: Start) -> None:
+    """Whoever lists slow names before another's cannot make that one fail for the pass."""
+    server = dns(ZONE, on={f"slow{number}.example": SILENT for number in range(8)})
+    found = resolver(server, timeout=0.2)
+    questions = [*(Question(f"slow{number}.example", "A") for number in range(8)), Question("a.example", "A")]
+    assert found.ask_all(questions)[-1].text == "A of a.example: no time was left to ask"
+    assert found.ask("a.example", "A").outcome == ANSWER
+
+
 def test_what_is_kept_has_a_limit(dns: Start) -> None:
     server = dns({})
     found = resolver(server, most_kept=3)
