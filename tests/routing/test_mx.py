@@ -389,6 +389,7 @@ def test_a_bad_address_literal_fails(dns: Start, literal: str) -> None:  # B-021
 
 
 @given(address=st.ip_addresses())
+@settings(deadline=None)
 def test_every_address_can_be_written_as_a_literal(address: Any) -> None:  # B-021
     literal = f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
     (found,) = MXCalculator(DNSResolver(["127.0.0.1:1"])).exchangers(literal)

