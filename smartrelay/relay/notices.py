@@ -84,7 +84,13 @@ class Notices:
             level = sum(age >= each for each in self._warn_after)
             if level > message.history.warned[index]:
                 notice.delayed.append(index)
-                notice.level, notice.until = max(notice.level, level), max(notice.until, expires)
+                notice.levels.append(level)
+                notice.until = max(notice.until, expires)
+
+    def may_report(self, message: MessageInHand) -> bool:
+        """Whether the sender may have to be told that mail has gone well."""
+        envelope, report = message.envelope, Action.RELAYED
+        return bool(envelope.reverse_path) and any(wants(each.notify, report) for each in envelope.recipients)
 
     def _wants(self, message: MessageInHand, index: int, action: Action) -> bool:
         return wants(message.envelope.recipients[index].notify, action)
@@ -98,8 +104,19 @@ class Notices:
                 self._publish(message, notice, one, told)
             message.record(bounced(self._clock(), notice.number), sync=True)
             if told:
-                self._log.notified(message.queue_id, one)
+                # not before: a notice must not go while its origin could publish it once more
+                self._queue.add_message(one)
+                self._log.notified(message.queue_id, one, self._kind(message, notice))
                 self._report.add(notices=1)
+            else:
+                self._log.dropped(message.queue_id, "it has no sender, and no postmaster is set any more (double bounce)")
+
+    def _kind(self, message: MessageInHand, notice: Notice) -> str:
+        """What a notice is, and to whom, in the log's words."""
+        if not message.envelope.reverse_path:
+            return "postmaster non-delivery"
+        kind = "non-delivery" if notice.recipients else "delay" if notice.delayed else "delivery status"
+        return f"sender {kind}"
 
     def _publish(self, message: MessageInHand, notice: Notice, one: str, told: str) -> None:
         from smartrelay.mail import dsn  # few passes have anything to tell
@@ -127,7 +144,6 @@ class Notices:
         except BaseException:
             draft.discard()
             raise
-        self._queue.add_message(one)
 
     def settle_origin(self, envelope: Envelope) -> None:
         """Before a notice of ours is relayed, its origin must know that it was published: a crash between the two would

@@ -32,12 +32,14 @@ def put(
     text: bytes = TEXT,
     one: str = "",
     arrived: float = 1_800_000_000.0,
-    notify: str = "",
+    notify: str | Sequence[str] = "",
+    ret: str = "",
     notice_of: tuple[str, int] = ("", 0),
 ) -> str:
-    """A message in `new/`; returns its id."""
-    wanted = [Recipient(recipient, notify) for recipient in recipients]
-    envelope = Envelope(sender, wanted, arrived, os.getuid(), "<m@example.org>", notice_of=notice_of)
+    """A message in `new/`; returns its id. notify: of all recipients, or of each."""
+    wishes = [notify] * len(recipients) if isinstance(notify, str) else notify
+    wanted = [Recipient(recipient, wish) for recipient, wish in zip(recipients, wishes, strict=True)]
+    envelope = Envelope(sender, wanted, arrived, os.getuid(), "<m@example.org>", ret, notice_of=notice_of)
     draft = queue.create_new_message(envelope, one)
     draft.write(text)
     draft.commit()
