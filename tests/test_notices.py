@@ -202,12 +202,12 @@ def parsed(date: str) -> float:
 
 
 def test_recipients_of_different_age_are_each_told_of_as_often_as_their_own(desk: Desk) -> None:
-    """One was held by our account for half a day while the other aged: each has both of its notices."""
+    """One was held by our account for most of a day while the other aged; one notice then tells of a first delay and of a second."""
     one = desk.planned("a@x", "b@x")
     told: dict[str, int] = {"a@x": 0, "b@x": 0}
     for hour in range(48):
         desk.clock.advance(HOUR)
-        desk.attempt(one, {0: LATER, 1: ACCOUNT if hour < 12 else LATER})
+        desk.attempt(one, {0: LATER, 1: ACCOUNT if hour < 20 else LATER})
     for notice in actions(desk):
         for address in notice:
             told[address] += 1

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from tempfile import TemporaryDirectory
 
 from hypothesis import HealthCheck, settings
 
@@ -14,6 +15,11 @@ TEXT = b"Subject: one\nFrom: a@example.org\n\nHello\n"
 
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 many = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def scratch() -> TemporaryDirectory[str]:
+    """A folder for many short lives of a spool: in memory, where the system has a place for that."""
+    return TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 
 
 def new_spool(folder: str) -> str:
