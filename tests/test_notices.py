@@ -202,7 +202,7 @@ def parsed(date: str) -> float:
 
 
 def test_recipients_of_different_age_are_each_told_of_as_often_as_their_own(desk: Desk) -> None:
-    """One was held by our account for most of a day while the other aged; one notice then tells of a first delay and of a second."""
+    """One was held by our account for most of a day: a notice then tells of its first delay and of the other one's second."""
     one = desk.planned("a@x", "b@x")
     told: dict[str, int] = {"a@x": 0, "b@x": 0}
     for hour in range(48):
