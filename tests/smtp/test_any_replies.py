@@ -44,6 +44,15 @@ SCRIPTS = st.lists(
     st.tuples(st.sampled_from(["MAIL", "RCPT", "DATA", "DOT", "RSET"]), st.integers(1, 16), st.sampled_from(REPLIES)),
     max_size=8,
 )
+KINDS: list[tuple[list[str], bool, int]] = [
+    ([], False, 1),
+    (["PIPELINING"], False, 1),
+    (["PIPELINING", "CHUNKING"], False, 3),
+    ([], True, 1),
+    (["PIPELINING"], True, 1),
+]
+"""Extensions, whether it is LMTP, and messages in doubt at once."""
+
 MESSAGES, RECIPIENTS, MOST = 5, 4, 60
 
 
@@ -99,7 +108,7 @@ def paths(number: int) -> list[str]:
     return [f"r{number}-{each}@b.example" for each in range(RECIPIENTS)]
 
 
-def relayed(port: int, *, lmtp: bool) -> dict[tuple[int, str], list[Status]]:
+def relayed(port: int, *, lmtp: bool, window: int) -> dict[tuple[int, str], list[Status]]:
     """All that was said of each recipient, over as many sessions as it takes: who was untouched goes over the next."""
     waiting = deque(
         message(paths(number), f"s{number}@a.example", b"Subject: %d\n\n.line\n" % number, number) for number in range(MESSAGES)
@@ -117,7 +126,7 @@ def relayed(port: int, *, lmtp: bool) -> dict[tuple[int, str], list[Status]]:
                 found.setdefault((wanted.cargo, wanted.recipients[index][0]), []).append(judge(answer, "h").status)
 
     for _ in range(MOST):
-        session = open_session(Target("localhost", port), policy(tls="none", lmtp=lmtp))
+        session = open_session(Target("localhost", port), policy(tls="none", lmtp=lmtp, window=window))
         assert isinstance(session, Session)
         session.relay(lambda: waiting.popleft() if waiting else None, tell)
         session.close()
@@ -129,16 +138,17 @@ def relayed(port: int, *, lmtp: bool) -> dict[tuple[int, str], list[Status]]:
 
 
 @few
-@given(SCRIPTS, st.booleans(), st.booleans())
+@given(SCRIPTS, st.sampled_from(KINDS))
 def test_each_recipient_has_the_verdict_that_was_given_for_him(
-    script: list[tuple[str, int, Said]], pipelining: bool, lmtp: bool
+    script: list[tuple[str, int, Said]], kind: tuple[list[str], bool, int]
 ) -> None:
     """Sent is who has it, and has it once; who has it without our knowing is in doubt; who failed was refused for good; each is
     told of once, and no transaction begins inside another."""
     # A-015 A-021 A-029 A-030 A-050 A-051 A-052 A-054 A-055 A-059 A-060 G-023 G-024
+    keywords, lmtp, window = kind
     theirs = Server(script, lmtp=lmtp)
-    with ScriptedServer(on=theirs.on, keywords=["PIPELINING"] * pipelining, lmtp=lmtp) as server:
-        found = relayed(server.port, lmtp=lmtp)
+    with ScriptedServer(on=theirs.on, keywords=keywords, lmtp=lmtp) as server:
+        found = relayed(server.port, lmtp=lmtp, window=window)
     assert len(found) == MESSAGES * RECIPIENTS
     assert not theirs.out_of_turn
     for who, (status,) in found.items():
