@@ -50,6 +50,7 @@ KINDS: list[tuple[list[str], bool, int]] = [
     (["PIPELINING", "CHUNKING"], False, 3),
     ([], True, 1),
     (["PIPELINING"], True, 1),
+    (["PIPELINING", "CHUNKING"], True, 3),
 ]
 """Extensions, whether it is LMTP, and messages in doubt at once."""
 
