@@ -8,6 +8,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,14 @@ def test_a_server_that_does_not_know_ehlo_gets_helo(smtp_server: Start, code: in
     server = smtp_server(replies={"EHLO": b"%d what?" % code})
     assert one(opened(server), message(notify="NEVER", ret="HDRS"))[0].good
     assert server.commands[:3] == [EHLO, f"HELO {NAME}".encode(), b"MAIL FROM:<s@a.example>"]
+
+
+def test_who_needs_an_extension_gets_no_mail_by_helo(smtp_server: Start) -> None:  # A-098 G-009
+    """It is not dropped without a word."""
+    server = smtp_server(keywords=["SMTPUTF8"], replies={"EHLO": b"502 what?"})
+    answers = one(opened(server), message(["r1@b.example", "jörg@b.example"]))
+    assert codes(answers) == [(Phase.END, 250), (Phase.MAIL, 0)] and judge(answers[1], "h").status.dsn == "5.6.7"
+    assert [line for line in server.commands if line.startswith(b"RCPT")] == [b"RCPT TO:<r1@b.example>"]
 
 
 @pytest.mark.parametrize("code", [421, 450, 554, 521, 535, 354])
@@ -268,6 +277,28 @@ def test_a_reply_is_bounded_in_time(smtp_server: Start) -> None:  # A-083 G-037
     client.close()
     theirs.close()
     assert caught.value.answer.trouble is Trouble.TIMEOUT
+
+
+def test_a_hand_shake_is_bounded_in_time(certificates: Certificates) -> None:  # A-083 G-037
+    """As a reply is: a record that comes octet by octet."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            theirs, _ = listener.accept()
+            with theirs, suppress(OSError):
+                theirs.sendall(b"\x16\x03\x03\x40\x00")  # a record of 16 KB is to come
+                while not over.wait(SHORT / 5):
+                    theirs.sendall(b"\x02")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        where = Target("localhost", listener.getsockname()[1])
+        changes = {"tls": "implicit", "ca_file": certificates.ca_file, "timeouts": Timeouts(command=SHORT)}
+        answer = open_session(where, policy(**changes))
+        over.set()
+        thread.join()
+    assert isinstance(answer, Answer) and (answer.phase, answer.trouble) == (Phase.TLS, Trouble.TIMEOUT)
 
 
 def test_each_step_has_a_limit_of_its_own_and_they_do_not_add_up(smtp_server: Start, clock: FakeClock) -> None:  # A-080
