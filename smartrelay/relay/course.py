@@ -103,6 +103,12 @@ class Course:
                 return last._replace(action=FAILED, dsn="5" + last.dsn[1:])
             return last
 
+    def hosts(self, number: int = 0) -> list[str]:
+        """The keys of the hosts from `number` on, where there are several: mail that was left without one waits for any."""
+        with self._lock:
+            found = [stop.key for stop in self._found()[number:]]
+            return found if len(found) > 1 else []
+
     def detour(self, number: int) -> int | None:
         """The stop behind `number`, for one message that the host there will not take from its sender; None where that host's
         no is the domain's own, or the last."""

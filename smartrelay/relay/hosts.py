@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable
 
 from smartrelay.config import Config
-from smartrelay.mail.status import Status
 from smartrelay.relay.blame import Judgement
 from smartrelay.routing.bad_hosts import BadHosts
 from smartrelay.routing.candidates import Candidate, candidates, key_of
@@ -16,6 +15,7 @@ from smartrelay.routing.network import is_local, is_offline
 from smartrelay.routing.relays import Endpoint, NextHop, Routes
 from smartrelay.routing.resolver import UNREACHABLE, DNSResolver, Resolver
 from smartrelay.smtp.dialogue import Answer, Trouble
+from smartrelay.spool.history import History
 from smartrelay.spool.lock import hosts_lock
 
 SMTP_PORT = 25
@@ -127,9 +127,14 @@ class Hosts:
             return self._offline() or self._unresolved(candidate.endpoint.host)
         return False
 
-    def has_recovered(self, hop: NextHop, statuses: Iterable[Status | None]) -> bool:
-        """Whether a host has recovered in this pass that mail with these latest statuses waits for."""
-        keys = {key_of(status.host) for status in statuses if status is not None and status.host}
+    def has_recovered(self, hop: NextHop, history: History, recipients: Iterable[int]) -> bool:
+        """Whether a host has recovered in this pass that mail with this history waits for, at these of its recipients."""
+        keys: set[str] = set()
+        for index in recipients:
+            status = history.last[index]
+            keys.update(history.hosts.get(index, ()))
+            if status is not None and status.host:
+                keys.add(key_of(status.host))
         keys |= {Candidate(endpoint).key for endpoint in hop.endpoints if not endpoint.exchangers}
         return not keys.isdisjoint(self.memory.recovered)
 
