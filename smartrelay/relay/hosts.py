@@ -3,10 +3,10 @@ each has."""
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from smartrelay.config import Config
-from smartrelay.mail.status import Status
 from smartrelay.relay.blame import Judgement
 from smartrelay.routing.bad_hosts import BadHosts
 from smartrelay.routing.candidates import Candidate, candidates, key_of
@@ -15,6 +15,7 @@ from smartrelay.routing.network import is_local, is_offline
 from smartrelay.routing.relays import Endpoint, NextHop, Routes
 from smartrelay.routing.resolver import UNREACHABLE, DNSResolver, Resolver
 from smartrelay.smtp.dialogue import Answer, Trouble
+from smartrelay.spool.history import History
 from smartrelay.spool.lock import hosts_lock
 
 SMTP_PORT = 25
@@ -50,10 +51,18 @@ class Hosts:
         self._connections: dict[str, int] = {}
 
     @classmethod
-    def of(cls, config: Config, routes: Routes, warn: Callable[[str], None], *, forgiving: bool = False) -> "Hosts":
+    def of(
+        cls,
+        config: Config,
+        routes: Routes,
+        warn: Callable[[str], None],
+        *,
+        forgiving: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> "Hosts":
         """What `config` says of hosts, with the memory of its spool. warn: takes a sentence of what is wrong with that."""
-        spool = config.spool
-        memory = BadHosts(f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=config.mx.bad_host_timeout, warn=warn)
+        spool, timeout = config.spool, config.mx.bad_host_timeout
+        memory = BadHosts(f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=timeout, clock=clock, warn=warn)
         resolver = DNSResolver(config.mx.nameservers, config.timeouts.lookup)
         calculator = _calculator(config, resolver, memory) if routes.ask_for_exchangers else None
         return cls(
@@ -118,9 +127,14 @@ class Hosts:
             return self._offline() or self._unresolved(candidate.endpoint.host)
         return False
 
-    def has_recovered(self, hop: NextHop, statuses: Iterable[Status | None]) -> bool:
-        """Whether a host has recovered in this pass that mail with these latest statuses waits for."""
-        keys = {key_of(status.host) for status in statuses if status is not None and status.host}
+    def has_recovered(self, hop: NextHop, history: History, recipients: Iterable[int]) -> bool:
+        """Whether a host has recovered in this pass that mail with this history waits for, at these of its recipients."""
+        keys: set[str] = set()
+        for index in recipients:
+            status = history.last[index]
+            keys.update(history.hosts.get(index, ()))
+            if status is not None and status.host:
+                keys.add(key_of(status.host))
         keys |= {Candidate(endpoint).key for endpoint in hop.endpoints if not endpoint.exchangers}
         return not keys.isdisjoint(self.memory.recovered)
 

@@ -103,6 +103,32 @@ def test_a_connection_that_is_reset_at_once_is_an_answer() -> None:
     assert isinstance(answer, Answer) and (answer.phase, answer.trouble) == (Phase.GREETING, Trouble.LOST)
 
 
+@pytest.mark.parametrize("name", [NAME, f"{NAME.upper()}.", f"{NAME}  ESMTP ready"])
+@pytest.mark.parametrize("point", ["GREETING", "EHLO"])
+def test_an_exchanger_that_has_our_name_is_this_host(smtp_server: Start, point: str, name: str) -> None:  # B-019
+    """No other address of it is tried; a relay that was chosen by name is who it was said to be."""
+    code = b"220" if point == "GREETING" else b"250"
+    server = smtp_server(replies={point: code + b" " + name.encode()})
+    with smtp_server(address="127.0.0.2", port=server.port) as second:
+        where = Target("mx.b.example", server.port, addresses=("127.0.0.1", "127.0.0.2"))
+        answer = open_session(where, policy(exchanger=True))
+        assert second.sessions == []
+    assert isinstance(answer, Answer) and (answer.phase, answer.trouble) == (Phase[point], Trouble.LOOP)
+    assert answer.text.startswith("mail loops back to this host: the server calls itself ")
+    assert server.commands == ([QUIT] if point == "GREETING" else [EHLO, QUIT])
+    kept(answer)
+    assert codes(one(opened(server), message())) == [(Phase.END, 250)] * 2
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"220", b"220 ", b"220 x" + NAME.encode(), b"220 ESMTP " + NAME.encode(), b"220 [127.0.0.1]"]
+)
+def test_an_exchanger_of_another_name_is_none_of_us(smtp_server: Start, greeting: bytes) -> None:  # B-019
+    """Nor is one that calls itself by an address: behind address translation that may be two hosts'."""
+    for hostname in (NAME, "box"):
+        assert isinstance(opened(smtp_server(replies={"GREETING": greeting}), exchanger=True, hostname=hostname), Session)
+
+
 @pytest.mark.parametrize(
     "greeting",
     [b"HTTP/1.1 400 Bad Request", b"SSH-2.0-x", b"600 x", b"199 x", b"220-a\r\n550 b", b"", b"\0" * 100, b"2_0 x", b"220ok"],
@@ -216,7 +242,7 @@ def test_an_ipv6_address_is_tagged(smtp_server: Start) -> None:  # A-008 G-002
     listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
     with listener, socket.create_connection(listener.getsockname()[:2]) as ours, listener.accept()[0] as theirs:
         client = SMTPClient(ours, "box", PATIENT)
-        client.wire.send([(Phase.EHLO, b"EHLO " + client._name().encode() + b"\r\n")])
+        client.wire.send([(Phase.EHLO, b"EHLO " + client.name().encode() + b"\r\n")])
         assert theirs.recv(100) == b"EHLO [IPv6:::1]\r\n"
 
 
