@@ -3,6 +3,7 @@ each has."""
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from smartrelay.config import Config
@@ -50,10 +51,18 @@ class Hosts:
         self._connections: dict[str, int] = {}
 
     @classmethod
-    def of(cls, config: Config, routes: Routes, warn: Callable[[str], None], *, forgiving: bool = False) -> "Hosts":
+    def of(
+        cls,
+        config: Config,
+        routes: Routes,
+        warn: Callable[[str], None],
+        *,
+        forgiving: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> "Hosts":
         """What `config` says of hosts, with the memory of its spool. warn: takes a sentence of what is wrong with that."""
-        spool = config.spool
-        memory = BadHosts(f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=config.mx.bad_host_timeout, warn=warn)
+        spool, timeout = config.spool, config.mx.bad_host_timeout
+        memory = BadHosts(f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=timeout, clock=clock, warn=warn)
         resolver = DNSResolver(config.mx.nameservers, config.timeouts.lookup)
         calculator = _calculator(config, resolver, memory) if routes.ask_for_exchangers else None
         return cls(
