@@ -10,7 +10,7 @@ from smartrelay.config import Config
 from smartrelay.mail.status import Status
 from smartrelay.relay.blame import Judgement
 from smartrelay.routing.bad_hosts import BadHosts
-from smartrelay.routing.candidates import Candidate, candidates, key_of
+from smartrelay.routing.candidates import Candidate, candidates, keys_of
 from smartrelay.routing.mx import MXCalculator
 from smartrelay.routing.network import is_local, is_offline
 from smartrelay.routing.relays import Endpoint, NextHop, Routes
@@ -64,6 +64,13 @@ class Hosts:
         spool, timeout = config.spool, config.mx.bad_host_timeout
         memory = BadHosts(f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=timeout, clock=clock, warn=warn)
         resolver = DNSResolver(config.mx.nameservers, config.timeouts.lookup)
+        return cls.asking(config, routes, resolver, memory, forgiving=forgiving)
+
+    @classmethod
+    def asking(
+        cls, config: Config, routes: Routes, resolver: Resolver, memory: BadHosts, *, forgiving: bool = False
+    ) -> "Hosts":
+        """What `config` says of hosts, with a resolver and a memory that are given."""
         calculator = _calculator(config, resolver, memory) if routes.ask_for_exchangers else None
         return cls(
             calculator,
@@ -129,9 +136,7 @@ class Hosts:
 
     def has_recovered(self, hop: NextHop, statuses: Iterable[Status | None]) -> bool:
         """Whether a host has recovered in this pass that mail with these latest statuses waits for."""
-        keys = {key_of(status.host) for status in statuses if status is not None and status.host}
-        keys |= {Candidate(endpoint).key for endpoint in hop.endpoints if not endpoint.exchangers}
-        return not keys.isdisjoint(self.memory.recovered)
+        return not keys_of(hop, statuses).isdisjoint(self.memory.recovered)
 
 
 def _calculator(config: Config, resolver: Resolver, memory: BadHosts) -> MXCalculator:
