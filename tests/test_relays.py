@@ -176,8 +176,9 @@ def routes() -> Routes:
         ("me@example.org", "x@y.example", "b"),
         ("me@other.org", "a1@y.example", "c"),
         ("me@other.org", "c1@y.example", None),
-        ("", "b2@y.example", "c"),  # the null sender matches no address glob but `*`
+        ("", "b2@y.example", "c"),
         ("", "x@special.example", None),
+        ("", "me@example.org", "b"),  # the null sender: as the recipient's own mail goes
     ],
 )
 def test_the_first_rule_that_matches_wins(sender: str, recipient: str, name: str | None) -> None:

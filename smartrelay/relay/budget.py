@@ -134,13 +134,13 @@ class Budgets:
         self._windows = {name: _Window(rate, before.get(name, ())) for name, rate in rates.items()}
 
     @classmethod
-    def of(cls, config: Config, warn: Callable[[str], None]) -> "Budgets | None":
+    def of(cls, config: Config, warn: Callable[[str], None], clock: Callable[[], float] = time.time) -> "Budgets | None":
         """The budgets of `config`, as its spool remembers them; None where no rate is set."""
         rates = {relay.name: relay.rate for relay in config.relays} | {"": config.limits.rate}
         limited = {name: rate for name, rate in rates.items() if rate is not None}
         if not limited:
             return None
-        return cls(f"{config.spool}/var/rates.json", limited, horizon=config.horizon, warn=warn)
+        return cls(f"{config.spool}/var/rates.json", limited, horizon=config.horizon, clock=clock, warn=warn)
 
     def take(self, name: str) -> float:
         """Takes one message for the relay `name` from its own budget and from the global one, or from neither.

@@ -10,12 +10,13 @@ from smartrelay.config import Config
 from smartrelay.mail.status import ASKED, DEFERRED, REMEMBERED, Status
 from smartrelay.relay.blame import Judgement
 from smartrelay.routing.bad_hosts import BadHosts
-from smartrelay.routing.candidates import Candidate, candidates, key_of
+from smartrelay.routing.candidates import Candidate, candidates, keys_of
 from smartrelay.routing.mx import MXCalculator
 from smartrelay.routing.network import is_local, is_offline
 from smartrelay.routing.relays import Endpoint, NextHop, Routes
 from smartrelay.routing.resolver import UNREACHABLE, DNSResolver, Resolver
 from smartrelay.smtp.dialogue import Answer, Trouble
+from smartrelay.spool.history import History
 from smartrelay.spool.lock import hosts_lock
 
 SMTP_PORT = 25
@@ -56,11 +57,26 @@ class Hosts:
         self._connections: dict[str, int] = {}
 
     @classmethod
-    def of(cls, config: Config, routes: Routes, warn: Callable[[str], None], *, forgiving: bool = False) -> "Hosts":
+    def of(
+        cls,
+        config: Config,
+        routes: Routes,
+        warn: Callable[[str], None],
+        *,
+        forgiving: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> "Hosts":
         """What `config` says of hosts, with the memory of its spool. warn: takes a sentence of what is wrong with that."""
-        spool = config.spool
-        memory = BadHosts(f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=config.mx.bad_host_timeout, warn=warn)
+        spool, timeout = config.spool, config.mx.bad_host_timeout
+        memory = BadHosts(f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=timeout, clock=clock, warn=warn)
         resolver = DNSResolver(config.mx.nameservers, config.timeouts.lookup)
+        return cls.asking(config, routes, resolver, memory, forgiving=forgiving)
+
+    @classmethod
+    def asking(
+        cls, config: Config, routes: Routes, resolver: Resolver, memory: BadHosts, *, forgiving: bool = False
+    ) -> "Hosts":
+        """What `config` says of hosts, with a resolver and a memory that are given."""
         calculator = _calculator(config, resolver, memory) if routes.ask_for_exchangers else None
         return cls(
             calculator,
@@ -126,10 +142,11 @@ class Hosts:
             return self._offline() or self._unresolved(candidate.endpoint.host)
         return False
 
-    def has_recovered(self, hop: NextHop, statuses: Iterable[Status | None]) -> bool:
-        """Whether a host has recovered in this pass that mail with these latest statuses waits for."""
-        keys = {key_of(status.host) for status in statuses if status is not None and status.host}
-        keys |= {Candidate(endpoint).key for endpoint in hop.endpoints if not endpoint.exchangers}
+    def has_recovered(self, hop: NextHop, history: History, recipients: Iterable[int]) -> bool:
+        """Whether a host has recovered in this pass that mail with this history waits for, at these of its recipients."""
+        recipients = list(recipients)
+        keys = keys_of(hop, [history.last[index] for index in recipients])
+        keys = keys.union(*(history.hosts.get(index, ()) for index in recipients))
         return not keys.isdisjoint(self.memory.recovered)
 
 

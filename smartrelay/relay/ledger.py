@@ -29,7 +29,8 @@ _ROW = 900
 @dataclass(slots=True)
 class Consignment:
     """One message for some of its recipients, at one next hop. statuses: what came of each, by index; fresh: those of them
-    that are not written down yet; elsewhere: those who are to be offered to another host. stop: where on the hop's course."""
+    that are not written down yet; elsewhere: those who are to be offered to another host. stop: where on the hop's course.
+    hosts: the keys of those of which none can be used, where there are several."""
 
     message: MessageInHand
     hop: str
@@ -39,6 +40,7 @@ class Consignment:
     fresh: dict[int, Status] = field(default_factory=dict)
     elsewhere: set[int] = field(default_factory=set)
     stop: int = 0
+    hosts: list[str] = field(default_factory=list)
     started: float = 0.0
     retried: bool = False
 
@@ -148,7 +150,7 @@ class Ledger:
             notice = self._notices.call(message, consignment.fresh, now, lambda index: self._standing(message, index, now))
             ended = {index for index, status in consignment.fresh.items() if status.final}
             if notice is not None or before - ended:
-                event = attempt(now, consignment.hop, consignment.fresh, notice)
+                event = attempt(now, consignment.hop, consignment.fresh, notice, consignment.hosts)
                 message.record(event, sync=bool(ended) or notice is not None)
             else:
                 # the unlink alone is the verdict when nothing waits and nobody has to be told

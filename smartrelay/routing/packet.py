@@ -51,6 +51,13 @@ class Response(NamedTuple):
     records: tuple[Record, ...] = ()
 
 
+def load() -> None:
+    """Imports what is otherwise imported with the first question: for root, who is about to become somebody that may not be
+    able to read it."""
+    import dns.exception
+    import dns.name  # noqa: F401
+
+
 def query(name: str, kind: str, number: int, *, edns: bool) -> bytes:
     """The question for records of `kind` at the absolute `name`, recursion wanted, with EDNS (RFC 6891) or without.
 

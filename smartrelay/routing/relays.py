@@ -128,9 +128,12 @@ class Routes:
         return any(endpoint.exchangers for rule in self._rules for endpoint in rule.endpoints)
 
     def next_hop(self, sender: str, recipient: str) -> NextHop | None:
-        """The next hop of the first rule that matches, None where none does."""
+        """The next hop of the first rule that matches, None where none does.
+
+        sender: "" for the null reverse-path, which every notice has: it takes the way that its addressee's own mail takes.
+        """
         for number, rule in enumerate(self._rules):
-            if rule.matches(sender, recipient):
+            if rule.matches(sender or recipient, recipient):
                 return self._of_domain(number, domain_of(recipient)) if rule.is_by_domain else self.hops[number]
         return None
 

@@ -1,6 +1,6 @@
 """What a message's journal adds up to: each recipient's standing, what is owed, how often it was tried."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -57,13 +57,15 @@ class History:
     """The standing of a message with `count` recipients, by their index in the envelope.
 
     last: each one's latest status. tries: how often each was deferred. warned: of how many delays the sender of each was told.
-    doubts: sessions lost after the final dot. relay: the rule of the latest attempt. events: all that was replayed.
+    hosts: for whom none of several hosts could be used at his latest attempt, and which. doubts: sessions lost after the final
+    dot. relay: the rule of the latest attempt. events: all that was replayed.
     """
 
     count: int
     last: list[Status | None] = field(init=False)
     tries: list[int] = field(init=False)
     warned: list[int] = field(init=False)
+    hosts: dict[int, list[str]] = field(default_factory=dict)
     notices: dict[int, Notice] = field(default_factory=dict)
     doubts: int = 0
     relay: str = ""
@@ -120,10 +122,12 @@ class History:
             # all of it is looked at before any of it counts
             relay, found = str(event["relay"]), results(event)
             notice = self._notice(event["notice"]) if "notice" in event else None
+            hosts = [str(host) for host in event.get("hosts", ())]
             for index, _ in found:
                 self._must_exist(index)
             for index, status in found:
                 self.record(index, status)
+                self.hosts[index] = hosts
             self.relay = relay
             if notice is not None:
                 self.notices[notice.number] = notice
@@ -157,8 +161,11 @@ class History:
         self.doubts += status.doubt
 
 
-def attempt(now: float, relay: str, statuses: dict[int, Status], notice: Notice | None = None) -> Event:
-    """The event of one attempt through `relay`; it calls for `notice`, if there is one.
+def attempt(
+    now: float, relay: str, statuses: dict[int, Status], notice: Notice | None = None, hosts: Sequence[str] = ()
+) -> Event:
+    """The event of one attempt through `relay`; it calls for `notice`, if there is one. hosts: the keys of those of which none
+    could be used, where a status does not say it all.
 
     Both in one line: a write that is cut short must not leave a recipient failed of whom nobody is told.
     """
@@ -167,6 +174,8 @@ def attempt(now: float, relay: str, statuses: dict[int, Status], notice: Notice 
     ours = [index for index, status in sorted(statuses.items()) if status.basis == OURS]
     if ours:
         event["ours"] = ours
+    if hosts:
+        event["hosts"] = list(hosts)
     if notice is not None:
         event["notice"] = notice.call()
     return event
