@@ -122,7 +122,7 @@ class _Router:
             before = relays.index(way.hop.relay)
             factory = factory_for(way.hop, self._config, threading.Event())
             pairs = zip(way.hosts, way.candidates, strict=True)
-            places = [self._place(host, candidate, factory.policy(candidate.endpoint)) for host, candidate in pairs]
+            places = [self._place(host, candidate, factory.policy(candidate)) for host, candidate in pairs]
         return Report(
             recipient, sender, way, relays[:before], replies, tuple(places), self._config.limits.rate, remembers=self._remembers
         )

@@ -324,10 +324,11 @@ class _AttemptManager:
     def _end_rest(self, status: Status, number: int) -> None:
         """Every message that only the hosts from `number` on could have taken gets this status, without a connection."""
         notify = self.notify_failure if status.final else self.notify_deferred
+        hosts = [] if status.final else self._course.hosts(number)
         while not self._stopping.is_set() and (item := self._backlog.take_stuck(number)) is not None:
             consignment = self._consign(item)
             if consignment is not None:
-                consignment.stop = END
+                consignment.stop, consignment.hosts = END, hosts
                 notify(consignment, dict.fromkeys(consignment.recipients, status))
                 self.notify_told(consignment)
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from smartrelay.config import Config
 from smartrelay.relay.course import Stop
 from smartrelay.relay.relayer import ESMTPManagedRelayer, SMTPManagedRelayer
-from smartrelay.routing.relays import Endpoint, NextHop
+from smartrelay.routing.candidates import Candidate
+from smartrelay.routing.relays import NextHop
 from smartrelay.smtp.connector import Connector, Target, connect
 from smartrelay.smtp.dialogue import Answer
 from smartrelay.smtp.opening import Policy, open_session
@@ -28,8 +29,9 @@ class SMTPManagedRelayerFactory:
         self._connector = connector
         self.live: set[Session] = set()
 
-    def policy(self, endpoint: Endpoint) -> Policy:
-        """How this next hop is spoken to at `endpoint`."""
+    def policy(self, candidate: Candidate) -> Policy:
+        """How this next hop is spoken to at `candidate`."""
+        endpoint = candidate.endpoint
         auth, relay = self._hop.auth, self._hop.relay
         return Policy(
             hostname=self._config.hostname,
@@ -45,6 +47,7 @@ class SMTPManagedRelayerFactory:
             window=relay.pipeline_window or self._config.limits.pipeline_window,
             certificate=relay.client_certificate,
             key=relay.client_key,
+            exchanger=candidate.exchanger,
         )
 
     def build_relayer(self, stop: Stop, manager: "_AttemptManager") -> SMTPManagedRelayer | Answer:
@@ -54,7 +57,7 @@ class SMTPManagedRelayerFactory:
         target = Target(
             endpoint.host, endpoint.port, endpoint.path, self._hop.relay.source_address, addresses=candidate.addresses
         )
-        session = open_session(target, self.policy(endpoint), connector=self._connector)
+        session = open_session(target, self.policy(candidate), connector=self._connector)
         if isinstance(session, Answer):
             return session
         self.live.add(session)

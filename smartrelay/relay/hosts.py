@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable
 
 from smartrelay.config import Config
-from smartrelay.mail.status import Status
 from smartrelay.relay.blame import Judgement
 from smartrelay.routing.bad_hosts import BadHosts
 from smartrelay.routing.candidates import Candidate, candidates, keys_of
@@ -16,6 +15,7 @@ from smartrelay.routing.network import is_local, is_offline
 from smartrelay.routing.relays import Endpoint, NextHop, Routes
 from smartrelay.routing.resolver import UNREACHABLE, DNSResolver, Resolver
 from smartrelay.smtp.dialogue import Answer, Trouble
+from smartrelay.spool.history import History
 from smartrelay.spool.lock import hosts_lock
 
 SMTP_PORT = 25
@@ -134,9 +134,12 @@ class Hosts:
             return self._offline() or self._unresolved(candidate.endpoint.host)
         return False
 
-    def has_recovered(self, hop: NextHop, statuses: Iterable[Status | None]) -> bool:
-        """Whether a host has recovered in this pass that mail with these latest statuses waits for."""
-        return not keys_of(hop, statuses).isdisjoint(self.memory.recovered)
+    def has_recovered(self, hop: NextHop, history: History, recipients: Iterable[int]) -> bool:
+        """Whether a host has recovered in this pass that mail with this history waits for, at these of its recipients."""
+        recipients = list(recipients)
+        keys = keys_of(hop, [history.last[index] for index in recipients])
+        keys = keys.union(*(history.hosts.get(index, ()) for index in recipients))
+        return not keys.isdisjoint(self.memory.recovered)
 
 
 def _calculator(config: Config, resolver: Resolver, memory: BadHosts) -> MXCalculator:

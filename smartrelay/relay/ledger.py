@@ -30,7 +30,8 @@ _ROW = 900
 @dataclass(slots=True)
 class Consignment:
     """One message for some of its recipients, at one next hop. statuses: what came of each, by index; fresh: those of them
-    that are not written down yet; elsewhere: those who are to be offered to another host. stop: where on the hop's course."""
+    that are not written down yet; elsewhere: those who are to be offered to another host. stop: where on the hop's course.
+    hosts: the keys of those of which none can be used, where there are several."""
 
     message: MessageInHand
     hop: str
@@ -40,6 +41,7 @@ class Consignment:
     fresh: dict[int, Status] = field(default_factory=dict)
     elsewhere: set[int] = field(default_factory=set)
     stop: int = 0
+    hosts: list[str] = field(default_factory=list)
     started: float = 0.0
     retried: bool = False
 
@@ -149,7 +151,8 @@ class Ledger:
             ended = {index for index, status in consignment.fresh.items() if status.final}
             if failed or before - ended:
                 number = len(message.history.notices) + 1
-                message.record(attempt(now, consignment.hop, consignment.fresh, number, failed), sync=bool(ended))
+                event = attempt(now, consignment.hop, consignment.fresh, number, failed, consignment.hosts)
+                message.record(event, sync=bool(ended))
             else:
                 # the unlink alone is the verdict when nothing waits and nobody has to be told
                 for index, status in consignment.fresh.items():

@@ -152,7 +152,7 @@ class SmartHostESMTPRelayingManager:
             if history.doubts >= DOUBTFUL:
                 return False
             return any(
-                hop is not None and self._hosts.has_recovered(hop, [history.last[index] for index in indices])
+                hop is not None and self._hosts.has_recovered(hop, history, indices)
                 for hop, indices in self._hops(envelope, history.waiting).items()
             )
 

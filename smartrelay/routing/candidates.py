@@ -14,11 +14,13 @@ Shuffle = Callable[[list[Endpoint]], None]
 
 class Candidate(NamedTuple):
     """A host that can be connected to. addresses: where it is, () for the system's resolver to find. exchanger: it was found
-    as an exchanger of the recipient's domain, so that its no is the domain's."""
+    as an exchanger of the recipient's domain, so that its no is the domain's. preference: as an exchanger, the least is the
+    best."""
 
     endpoint: Endpoint
     addresses: tuple[str, ...] = ()
     exchanger: bool = False
+    preference: int = 0
 
     @property
     def key(self) -> str:
@@ -78,8 +80,8 @@ def _expanded(endpoint: Endpoint, domain: str, calculator: MXCalculator | None) 
     if endpoint.host and endpoint.tls in (STARTTLS, IMPLICIT):
         exchangers = _verifiable(exchangers, endpoint.host)
     return [
-        Candidate(endpoint._replace(host=exchanger.host, exchangers=False), exchanger.addresses, exchanger=not endpoint.host)
-        for exchanger in exchangers
+        Candidate(endpoint._replace(host=each.host, exchangers=False), each.addresses, not endpoint.host, each.preference)
+        for each in exchangers
     ]
 
 

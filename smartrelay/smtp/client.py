@@ -73,14 +73,16 @@ class SMTPClient(smtplib.SMTP):
         """EHLO, or HELO when the server does not know it or `extended` is false; forgets all that was offered before."""
         self.extensions = {}
         if extended or self.lmtp:
-            answer = self.wire.command(Phase.EHLO, f"{'LHLO' if self.lmtp else 'EHLO'} {self._name()}\r\n".encode("ascii"))
+            answer = self.wire.command(Phase.EHLO, f"{'LHLO' if self.lmtp else 'EHLO'} {self.name()}\r\n".encode("ascii"))
             if answer.good and answer.reply is not None:
                 self.extensions = extensions(answer.reply)
             if self.lmtp or answer.reply is None or answer.reply.code not in _HELO_INSTEAD:
                 return answer
-        return self.wire.command(Phase.EHLO, f"HELO {self._name()}\r\n".encode("ascii"))
+        return self.wire.command(Phase.EHLO, f"HELO {self.name()}\r\n".encode("ascii"))
 
-    def _name(self) -> str:
+    def name(self) -> str:
+        """What we call ourselves: our host's name in A-labels or, failing that, the address that we speak from, in brackets
+        (RFC 5321 section 4.1.4)."""
         if "." in self.hostname:
             try:
                 return a_labels(self.hostname)

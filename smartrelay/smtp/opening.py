@@ -25,7 +25,8 @@ class Policy:
     """How to speak to a server. tls: "none", "opportunistic", "starttls" or "implicit"; the last two are verified.
 
     user "": no sign-in, unless the mechanism is EXTERNAL. extended: EHLO and all extensions, or HELO and none. window:
-    messages in doubt at once. certificate, key: PEM files that say who we are, or "".
+    messages in doubt at once. certificate, key: PEM files that say who we are, or "". exchanger: of the recipient's domain; if
+    it calls itself as we do, it is this host, and mail for it goes round.
     """
 
     hostname: str
@@ -41,6 +42,7 @@ class Policy:
     window: int = 1
     certificate: str = ""
     key: str = ""
+    exchanger: bool = False
 
 
 def open_session(
@@ -66,7 +68,8 @@ def open_session(
         if len(set(tried)) == seen:
             return answer or opened  # no address is left that has not been tried
         answer = opened
-        if target.path or opened.phase not in _THIS_ADDRESS or opened.trouble is Trouble.CERTIFICATE:
+        host_wide = opened.trouble in (Trouble.CERTIFICATE, Trouble.LOOP)
+        if target.path or host_wide or opened.phase not in _THIS_ADDRESS:
             break
     return answer or Answer(Phase.CONNECT, trouble=Trouble.NO_HOST, text=f"host {target.host} has no address")
 
@@ -127,10 +130,10 @@ def _introduce(client: SMTPClient, host: str, policy: Policy) -> Answer | None:
         answer = client.secure(tls.verified(policy.ca_file, policy.certificate, policy.key), host)
         if answer.trouble is not None:
             return answer
-    answer = client.wire.greeting()
+    answer = _unless_ours(client.wire.greeting(), client, policy)
     if not answer.good:
         return answer
-    answer = client.hello(extended=policy.extended)
+    answer = _unless_ours(client.hello(extended=policy.extended), client, policy)
     if not answer.good:
         return answer
     if policy.tls in ("starttls", "opportunistic") and (trouble := _upgrade(client, host, policy)) is not None:
@@ -141,6 +144,21 @@ def _introduce(client: SMTPClient, host: str, policy: Policy) -> Answer | None:
         if not answer.good:
             return answer
     return None
+
+
+def _unless_ours(answer: Answer, client: SMTPClient, policy: Policy) -> Answer:
+    """The same answer, unless it is an exchanger's that calls itself as we do in its first word (RFC 5321 sections 4.2 and
+    4.1.1.1): then it is this host, by an address that we did not know as ours.
+
+    An address in brackets is no sign: behind a translating router two hosts may well have the same one.
+    """
+    if not policy.exchanger or not answer.good or answer.reply is None:
+        return answer
+    called = answer.reply.lines[0].partition(" ")[0]
+    if called.startswith("[") or called.removesuffix(".").lower() != client.name().lower():
+        return answer
+    text = f"mail loops back to this host: the server calls itself {called}, as we do"
+    return Answer(answer.phase, trouble=Trouble.LOOP, text=text)
 
 
 def _upgrade(client: SMTPClient, host: str, policy: Policy) -> Answer | None:

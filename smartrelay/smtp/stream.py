@@ -28,7 +28,8 @@ _FAILURES = 8
 
 @dataclass(slots=True, eq=False)
 class _InAir:
-    """A flight whose octets are being written or whose answers are awaited."""
+    """A flight whose octets are being written or whose answers are awaited. broken: why it cannot count; parting: the server
+    said 421, and so takes nothing."""
 
     flight: Flight
     octets: Iterator[bytes]
@@ -36,6 +37,7 @@ class _InAir:
     begun: bool = False
     written: bool = False
     broken: Answer | None = None
+    parting: bool = False
     chunk: Answer | None = None
 
 
@@ -152,8 +154,8 @@ class Stream:
             raise SessionBroken(Answer(Phase.BODY, trouble=Trouble.PROTOCOL, text=text))
         flying.expected -= 1
         if answer.reply is not None and answer.reply.code == 421:
-            self._closing = True
-            flying.broken = flying.broken or answer
+            self._closing = flying.parting = True
+            flying.broken = answer
         elif answer.phase in (Phase.MAIL, Phase.RCPT):
             if flying.broken is None:
                 flying.flight.take(answer)
@@ -172,6 +174,10 @@ class Stream:
     def _finish(self, flying: _InAir) -> None:
         chunk = flying.chunk or Answer(Phase.CHUNK, trouble=Trouble.PROTOCOL, text="no answer")
         good = chunk.good and flying.broken is None and flying.flight.wants_text
+        if chunk.good and flying.broken is not None:
+            # it says yes to the text all the same: who knows under what envelope
+            text = f"the server took a message after it had said no to {flying.broken.phase.name}"
+            flying.broken = Answer(Phase.CHUNK, trouble=Trouble.PROTOCOL, text=text)
         self._failures += not good
         self._finished += 1
         if good or flying.broken is None:
@@ -181,7 +187,7 @@ class Stream:
     def _lost(self, answer: Answer) -> None:
         """The connection is gone: who is in doubt, and who was not touched."""
         for number, flying in enumerate(self._air):
-            if flying.broken is not None:
+            if flying.broken is not None and (flying.parting or not flying.written):
                 verdict = flying.broken
             elif flying.written:
                 verdict = Answer(Phase.CHUNK, trouble=answer.trouble or Trouble.LOST, text=answer.text)

@@ -17,11 +17,12 @@ from tests.support.smtp_server import ScriptedServer
 
 
 class Exchangers:
-    """The servers; `dns` is theirs."""
+    """The servers; `dns` is theirs, and says what is in `zone`."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
         self.dns = self._stack.enter_context(DnsServer())
+        self.zone: dict[str, Any] = self.dns.zone
         # One address at which nobody listens holds the number of the port for all the others.
         holder = self._stack.enter_context(socket.socket())
         holder.bind(("127.0.0.254", 0))
@@ -35,11 +36,6 @@ class Exchangers:
     def mx(self, domain: str, *names: str, step: int = 10) -> None:
         """These are the exchangers of a domain, from the best to the worst, `step` apart."""
         self.zone[domain] = [f"MX {10 + step * number} {name}" for number, name in enumerate(names)]
-
-    @property
-    def zone(self) -> dict[str, Any]:
-        """What the DNS says, name to records."""
-        return self.dns.zone
 
     @property
     def table(self) -> str:
