@@ -11,10 +11,10 @@ from smartrelay.cli.caller import Common
 from smartrelay.cli.moment import moment
 from smartrelay.config import Config
 from smartrelay.errors import ConfigError
-from smartrelay.mail.status import Status, visible
-from smartrelay.relay.hosts import Hosts
+from smartrelay.mail.status import visible
+from smartrelay.relay.hosts import Hosts, awaited
 from smartrelay.routing.bad_hosts import BadHost, BadHosts
-from smartrelay.routing.candidates import Candidate, keys_of
+from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import NextHop, Routes
 from smartrelay.routing.resolver import Resolver
 from smartrelay.routing.trouble import NoRule, RoutingError
@@ -118,19 +118,22 @@ def memory_of(spool: str, warn: Callable[[str], None], timeout: float = math.inf
 def waiting_ways(entry: Entry, routes: Routes, memory: BadHosts) -> list[tuple[list[str], Way]]:
     """The recipients of a message that wait, those that go one way together, and that way as far as it is known without a
     question to the DNS."""
-    envelope, last = entry.envelope, entry.history.last
+    envelope = entry.envelope
     hops: dict[NextHop | None, list[int]] = {}
     for index in entry.history.waiting:
         hop = routes.next_hop(envelope.reverse_path, envelope.recipients[index].address)
         hops.setdefault(hop, []).append(index)
     return [
-        ([envelope.recipients[index].address for index in indices], _known(hop, [last[index] for index in indices], memory))
+        (
+            [envelope.recipients[index].address for index in indices],
+            _known(hop, awaited(hop, entry.history, indices), memory),
+        )
         for hop, indices in hops.items()
     ]
 
 
-def _known(hop: NextHop | None, statuses: Iterable[Status | None], memory: BadHosts) -> Way:
-    """The hosts that the rule names, and behind them those that the mail was last at and that are bad."""
+def _known(hop: NextHop | None, keys: set[str], memory: BadHosts) -> Way:
+    """The hosts that the rule names, and behind them those of the exchangers with these keys that are bad."""
     if hop is None:
         return NOWHERE
     hosts, named = [], set()
@@ -142,7 +145,7 @@ def _known(hop: NextHop | None, statuses: Iterable[Status | None], memory: BadHo
             named.add(key)
             hosts.append(Host(str(endpoint), memory.get(key)))
     if len(named) < len(hop.endpoints):
-        others = map(memory.get, sorted(keys_of(hop, statuses) - named))
+        others = map(memory.get, sorted(keys - named))
         hosts += [Host(bad.key, bad) for bad in others if bad is not None]
     return Way(hop, tuple(hosts))
 
