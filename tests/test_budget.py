@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartrelay.config import Rate
 from smartrelay.relay.budget import SOON, Budgets
+from smartrelay.values import Rate
 from tests.support.clock import START, FakeClock
 
 HOUR = 3600.0

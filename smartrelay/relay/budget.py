@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
-from smartrelay.config import Config, Rate
+from smartrelay.config import Config
 from smartrelay.spool.durable import DIRECTORY_MODE, FILE_MODE, remove, write_all
+from smartrelay.values import Rate
 
 SOON = 2.0
 """Seconds within which a turn is waited for, the message in hand: "14/s" is a pace, not a reason to defer."""
