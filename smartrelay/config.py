@@ -35,6 +35,11 @@ class Rate(NamedTuple):
     messages: int
     seconds: float
 
+    def __str__(self) -> str:
+        """As a configuration has it: "500/h", "20/30s"."""
+        span = duration.exact(self.seconds)
+        return f"{self.messages}/{span[1:] if span[0] == '1' and span[1:].isalpha() else span}"
+
 
 class Relay(NamedTuple):
     """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs or "mx", in groups of equals,

@@ -112,6 +112,8 @@ def _judge_trouble(answer: Answer, host: str) -> Judgement:
     text = answer.text
     if trouble is Trouble.CONTENT:
         dsn, _, text = text.partition(" ")
+    if trouble is Trouble.PROTOCOL and answer.phase is Phase.STARTTLS:
+        dsn = "4.7.0"  # somebody on the way, perhaps (RFC 3207 section 6)
     if trouble in (Trouble.LOST, Trouble.PROTOCOL) and answer.phase in _BEFORE_MAIL:
         scope = _H
     doubt = answer.phase in _TEXT_SENT and trouble in (Trouble.LOST, Trouble.TIMEOUT, Trouble.PROTOCOL, Trouble.STOPPED)

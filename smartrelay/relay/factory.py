@@ -70,3 +70,9 @@ class ESMTPManagedRelayerFactory(SMTPManagedRelayerFactory):
     """Opens ESMTP sessions."""
 
     relayer = ESMTPManagedRelayer
+
+
+def factory_for(hop: NextHop, config: Config, stopping: threading.Event) -> SMTPManagedRelayerFactory:
+    """The factory that speaks what a next hop's rule asks for."""
+    kind = ESMTPManagedRelayerFactory if hop.protocol == "esmtp" else SMTPManagedRelayerFactory
+    return kind(hop, config, stopping)

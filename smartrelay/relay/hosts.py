@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from smartrelay.config import Config
 from smartrelay.relay.blame import Judgement
 from smartrelay.routing.bad_hosts import BadHosts
-from smartrelay.routing.candidates import Candidate, candidates, key_of
+from smartrelay.routing.candidates import Candidate, candidates, keys_of
 from smartrelay.routing.mx import MXCalculator
 from smartrelay.routing.network import is_local, is_offline
 from smartrelay.routing.relays import Endpoint, NextHop, Routes
@@ -64,6 +64,13 @@ class Hosts:
         spool, timeout = config.spool, config.mx.bad_host_timeout
         memory = BadHosts(f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=timeout, clock=clock, warn=warn)
         resolver = DNSResolver(config.mx.nameservers, config.timeouts.lookup)
+        return cls.asking(config, routes, resolver, memory, forgiving=forgiving)
+
+    @classmethod
+    def asking(
+        cls, config: Config, routes: Routes, resolver: Resolver, memory: BadHosts, *, forgiving: bool = False
+    ) -> "Hosts":
+        """What `config` says of hosts, with a resolver and a memory that are given."""
         calculator = _calculator(config, resolver, memory) if routes.ask_for_exchangers else None
         return cls(
             calculator,
@@ -129,13 +136,9 @@ class Hosts:
 
     def has_recovered(self, hop: NextHop, history: History, recipients: Iterable[int]) -> bool:
         """Whether a host has recovered in this pass that mail with this history waits for, at these of its recipients."""
-        keys: set[str] = set()
-        for index in recipients:
-            status = history.last[index]
-            keys.update(history.hosts.get(index, ()))
-            if status is not None and status.host:
-                keys.add(key_of(status.host))
-        keys |= {Candidate(endpoint).key for endpoint in hop.endpoints if not endpoint.exchangers}
+        recipients = list(recipients)
+        keys = keys_of(hop, [history.last[index] for index in recipients])
+        keys = keys.union(*(history.hosts.get(index, ()) for index in recipients))
         return not keys.isdisjoint(self.memory.recovered)
 
 

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from smartrelay.mail import dsn
 from smartrelay.mail.envelope import Envelope, Recipient
+from smartrelay.mail.notice import Action, Origin, Outcome, wants
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status, deferred
 from smartrelay.maillog import MailLog
 from smartrelay.relay.report import Report
 from smartrelay.relay.schedule import next_attempt
 from smartrelay.spool import queue_id
-from smartrelay.spool.history import attempt, bounced, postponed
+from smartrelay.spool.history import Notice, attempt, bounced, postponed
 from smartrelay.spool.message import MessageInHand
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import NoSuchMessage
@@ -227,7 +227,7 @@ class Ledger:
         if not message.envelope.reverse_path:
             self._log.dropped(message.queue_id, "it is a notice itself (double bounce)")
             return []
-        wanted = [index for index in failed if dsn.wants_failure(recipients[index].notify)]
+        wanted = [index for index in failed if wants(recipients[index].notify, Action.FAILED)]
         if not wanted:
             self._log.dropped(message.queue_id, "the sender asked for none (NOTIFY)")
         return wanted
@@ -237,27 +237,32 @@ class Ledger:
         for notice in message.history.owed:
             one = queue_id.derived(int(notice.called * 1e6), message.queue_id, notice.number)
             if not self._queue.is_published(one):
-                self._publish(message, notice.number, notice.recipients, one)
+                self._publish(message, notice, one)
             message.record(bounced(self._clock(), notice.number), sync=True)
             self._log.notified(message.queue_id, one)
             self._report.add(notices=1)
 
-    def _publish(self, message: MessageInHand, number: int, recipients: list[int], one: str) -> None:
+    def _publish(self, message: MessageInHand, notice: Notice, one: str) -> None:
+        from smartrelay.mail import dsn  # few passes have anything to tell
+
         now = self._clock()
-        origin = dsn.Origin(message.queue_id, message.envelope, dsn.header_of(message.text()))
+        origin = Origin(message.queue_id, message.envelope, message.text)
         unknown = deferred("5.0.0", "no reason is recorded")
-        failed = [(index, message.history.last[index] or unknown) for index in recipients if index < message.history.count]
+        failed = [
+            Outcome(index, Action.FAILED, message.history.last[index] or unknown, notice.called) for index in notice.recipients
+        ]
         envelope = Envelope(
             "",
             [Recipient(message.envelope.reverse_path)],
             now,
             message.envelope.uid,
             f"<{one}@{self._hostname}>",
-            notice_of=(message.queue_id, number),
+            notice_of=(message.queue_id, notice.number),
         )
         draft = self._queue.create_new_message(envelope, one)
         try:
-            draft.write(dsn.bounce(origin, failed, one, self._hostname, now))
+            for block in dsn.notice(origin, failed, one, self._hostname, now):
+                draft.write(block)
             draft.commit(exclusive=True)
         except BaseException:
             draft.discard()

@@ -16,7 +16,7 @@ from smartrelay.mail.status import Status, deferred
 from smartrelay.maillog import MailLog
 from smartrelay.relay.attempt import _AttemptManager
 from smartrelay.relay.budget import Budgets
-from smartrelay.relay.factory import ESMTPManagedRelayerFactory, SMTPManagedRelayerFactory
+from smartrelay.relay.factory import SMTPManagedRelayerFactory, factory_for
 from smartrelay.relay.flag import Flag
 from smartrelay.relay.hosts import Hosts
 from smartrelay.relay.ledger import Consignment, Ledger
@@ -210,8 +210,7 @@ class SmartHostESMTPRelayingManager:
         hops: dict[NextHop | None, list[int]] = {}
         for index in range(len(envelope.recipients)) if indices is None else indices:
             address = envelope.recipients[index].address
-            # a notice takes the way that its addressee's own mail takes
-            hops.setdefault(self._routes.next_hop(envelope.reverse_path or address, address), []).append(index)
+            hops.setdefault(self._routes.next_hop(envelope.reverse_path, address), []).append(index)
         return hops
 
     def _add(self, hop: NextHop, one: str, recipients: tuple[int, ...] | None) -> None:
@@ -237,8 +236,7 @@ class SmartHostESMTPRelayingManager:
                 self._unbegun[attempt] = None
 
     def _factory(self, hop: NextHop) -> SMTPManagedRelayerFactory:
-        kind = ESMTPManagedRelayerFactory if hop.protocol == "esmtp" else SMTPManagedRelayerFactory
-        return kind(hop, self._config, self._stopping)
+        return factory_for(hop, self._config, self._stopping)
 
     def _defer(self, one: str, recipients: list[int], status: Status) -> None:
         """Defers recipients that have nowhere to go."""

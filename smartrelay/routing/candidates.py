@@ -1,8 +1,9 @@
 """The hosts that one next hop's mail may be handed to, in the order in which they are tried (RFC 5321 section 5.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from smartrelay.mail.status import Status
 from smartrelay.routing.host import host_key
 from smartrelay.routing.mx import Exchanger, MXCalculator
 from smartrelay.routing.relays import IMPLICIT, STARTTLS, Endpoint, NextHop
@@ -33,9 +34,18 @@ class Candidate(NamedTuple):
 def key_of(peer: str) -> str:
     """The key of a host that the journal calls "name[address]:port" (where a session stood) or "name:port"."""
     name, bracket, rest = peer.partition("[")
-    if peer.startswith("/") or not name or not bracket:
+    port = rest.rpartition(":")[2]
+    if peer.startswith("/") or not name or not bracket or not (port.isdecimal() and len(port) < 6):
         return peer
-    return host_key(name, int(rest.rpartition(":")[2]))
+    return host_key(name, int(port))
+
+
+def keys_of(hop: NextHop | None, statuses: Iterable[Status | None]) -> set[str]:
+    """The keys of the hosts that mail with these latest statuses waits for, as far as they are known without a question to
+    the DNS: those that it was last at, and those that its rule names."""
+    keys = {key_of(status.host) for status in statuses if status is not None and status.host}
+    endpoints = hop.endpoints if hop is not None else ()
+    return keys | {Candidate(endpoint).key for endpoint in endpoints if not endpoint.exchangers}
 
 
 def candidates(hop: NextHop, calculator: MXCalculator | None, shuffle: Shuffle) -> list[Candidate]:

@@ -5,7 +5,7 @@ import time
 from random import SystemRandom
 
 from smartrelay.routing import packet
-from smartrelay.routing.nameserver import NOT_THERE, Nameserver, receive
+from smartrelay.routing.nameserver import Nameserver, is_not_there, receive
 from smartrelay.routing.reply import TEMPORARY, UNREACHABLE, Question, Reply, read_reply
 
 # An id that can be guessed is an answer that can be forged (RFC 5452 section 9.2).
@@ -45,6 +45,11 @@ class Lookup:
         finally:
             self.close()
 
+    @property
+    def all_refused(self) -> bool:
+        """Whether each server has said that it cannot tell, and asking again would be in vain."""
+        return not self._servers
+
     def close(self) -> None:
         """The reply is not wanted any more."""
         if self._channel is not None:
@@ -77,15 +82,15 @@ class Lookup:
             return reply
         except TimeoutError:
             self._reached = True
-            self._troubles[server] = "no answer"
+            self._troubles[server] = f"no answer from {server}"
             self.silent.add(server)
             return None
         except _NotSaid as error:
             self._reached = True
-            self._troubles[server] = str(error)
+            self._troubles[server] = f"{error} from {server}"
         except OSError as error:
-            self._reached = self._reached or error.errno not in NOT_THERE
-            self._troubles[server] = (error.strerror or str(error)).lower()
+            self._reached = self._reached or not is_not_there(error)
+            self._troubles[server] = f"{(error.strerror or str(error)).lower()} ({server})"
         self._servers.remove(server)
         return None
 
@@ -101,7 +106,7 @@ class Lookup:
         if response.code not in (packet.NOERROR, packet.NXDOMAIN):
             raise _NotSaid(packet.CODES.get(response.code, f"response code {response.code}"))
         if response.referral:
-            raise _NotSaid("it does not recurse")
+            raise _NotSaid("a referral to others")
         return response
 
     def _by_stream(self, server: Nameserver, question: bytes, until: float) -> packet.Response:
@@ -118,8 +123,8 @@ class Lookup:
         return response
 
     def _failed(self) -> Reply:
-        reasons = ", ".join(f"{trouble} from {server}" for server, trouble in self._troubles.items())
-        text = f"{self._question.kind} of {self._question.name}: {reasons or 'no time'}"
+        reasons = ", ".join(self._troubles.values())
+        text = f"{self._question.kind} of {self._question.name}: {reasons or 'no time was left to ask'}"
         return Reply(self._question, TEMPORARY if self._reached or not reasons else UNREACHABLE, text=text)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from smartrelay.errors import ConfigError
 
-NOT_THERE = frozenset(
+_NOT_THERE = frozenset(
     {
         errno.ECONNREFUSED,
         errno.ENETUNREACH,
@@ -19,7 +19,6 @@ NOT_THERE = frozenset(
         errno.EAFNOSUPPORT,
     }
 )
-"""What the system says at once when there is no way to a server. Any other failure may be ours: too many open files, say."""
 
 
 class Nameserver(NamedTuple):
@@ -58,6 +57,14 @@ class Nameserver(NamedTuple):
         """Family and address for a socket; the system understands the zone of fe80::1%eth0."""
         family, _, _, _, address = socket.getaddrinfo(self.address, self.port, flags=socket.AI_NUMERICHOST)[0]
         return family, address
+
+
+def is_not_there(error: OSError) -> bool:
+    """Whether the system knows of no way to a server: any other failure may be ours (too many open files, say).
+
+    A failure to understand the address is one of its zone: fe80::1%eth0 where there is no eth0 now.
+    """
+    return error.errno in _NOT_THERE or isinstance(error, socket.gaierror)
 
 
 def receive(channel: socket.socket, until: float, is_answer: Callable[[bytes], bool]) -> bytes:

@@ -128,9 +128,12 @@ class Routes:
         return any(endpoint.exchangers for rule in self._rules for endpoint in rule.endpoints)
 
     def next_hop(self, sender: str, recipient: str) -> NextHop | None:
-        """The next hop of the first rule that matches, None where none does."""
+        """The next hop of the first rule that matches, None where none does.
+
+        sender: "" for the null reverse-path, which every notice has: it takes the way that its addressee's own mail takes.
+        """
         for number, rule in enumerate(self._rules):
-            if rule.matches(sender, recipient):
+            if rule.matches(sender or recipient, recipient):
                 return self._of_domain(number, domain_of(recipient)) if rule.is_by_domain else self.hops[number]
         return None
 
@@ -179,6 +182,8 @@ def _must_be_sound(rule: Rule) -> None:
     if not rule.is_by_domain and relay.tls != OPPORTUNISTIC:
         raise ConfigError(f'{relay.where} tls is for hosts = ["mx"]; with a relay URL the scheme says it')
     for endpoint in rule.endpoints:
+        if rule.auth is not None and endpoint.lmtp and not endpoint.path:
+            raise ConfigError(f"{relay.where} lmtp:// with auth would send the secret in clear to {endpoint}; take out auth")
         if rule.auth is not None and endpoint.tls == OPPORTUNISTIC:
             raise ConfigError(
                 f"{relay.where} smtp:// with auth would give the secret to whoever strips STARTTLS from {endpoint}; "

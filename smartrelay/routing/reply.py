@@ -41,23 +41,24 @@ def read_reply(question: Question, response: packet.Response) -> Reply | None:
     found: dict[tuple[str, str], list[Any]] = {}
     for record in response.records:
         found.setdefault((record.name, record.kind), []).append(record.value)
-    replies: list[Reply] = []
+    replies: dict[str, Reply] = {}
     name, kind = question
-    while not any(reply.question.name == name for reply in replies):
+    while name not in replies:
         records, aliases = found.get((name, kind)), found.get((name, "CNAME"))
         if records and response.code == packet.NOERROR:
-            replies.append(_answer(Question(name, kind), tuple(dict.fromkeys(records))))
+            replies[name] = _answer(Question(name, kind), tuple(dict.fromkeys(records)))
         elif aliases:
             text = f"{kind} of {name}: an alias of {aliases[0]}"
-            replies.append(Reply(Question(name, kind), ALIAS, canonical=aliases[0], text=text))
+            replies[name] = Reply(Question(name, kind), ALIAS, canonical=aliases[0], text=text)
             name = aliases[0]
-            continue
-        break
+        else:
+            break
     if replies:
-        return replies[0]._replace(further=tuple(replies[1:]))
+        first, *further = replies.values()
+        return first._replace(further=tuple(further))
     if response.code == packet.NXDOMAIN:
         return Reply(question, NO_SUCH_NAME, text=f"{kind} of {name}: no such name")
-    return None if response.records else Reply(question, NO_DATA, text=f"{kind} of {name}: none")
+    return Reply(question, NO_DATA, text=f"{kind} of {name}: none") if response.empty else None
 
 
 def _answer(question: Question, records: tuple[Any, ...]) -> Reply:

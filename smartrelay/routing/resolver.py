@@ -71,15 +71,16 @@ class Recorder:
 
 
 class _Entry:
-    """One question: who asks has the lock. The reply is UNREACHABLE as long as nothing came."""
+    """One question: who asks has the lock. kept: nobody need ask again."""
 
     def __init__(self, question: Question) -> None:
         self.lock = threading.Lock()
         self.reply = Reply(question, UNREACHABLE)
+        self.kept = False
 
 
 class DNSResolver:
-    """Asks DNS servers that recurse. What they said is kept as long as this object lives, good or bad: one pass (B-028).
+    """Asks DNS servers that recurse. What they said, good or bad, is kept as long as this object lives: one pass (B-028).
 
     nameservers: "127.0.0.1:5300"; those of the system where there are none. timeout: seconds for what is asked in one call,
     all servers and repetitions together. first_wait: seconds in which a server must answer before the next is asked, doubled
@@ -136,19 +137,23 @@ class DNSResolver:
             return self._kept.setdefault(question, _Entry(question))
 
     def _look_up(self, entries: Mapping[Question, _Entry], end: float) -> None:
-        """Fills those that have no reply yet; their locks are held."""
+        """Asks for those that have no reply to keep; their locks are held."""
         lookups: dict[Question, Lookup] = {}
         try:
             for question, entry in entries.items():
-                # A way to a server may come back at any moment, and asking in vain takes no time.
-                if entry.reply.outcome == UNREACHABLE:
+                if not entry.kept:
                     try:
                         lookups[question] = Lookup(question, self._servers, end, self._first_wait)
                     except packet.BadName:
                         name, kind = question
                         entry.reply = Reply(question, NO_SUCH_NAME, text=f"{kind} of {name!a}: not a domain name")
+                        entry.kept = True
             for question, lookup in lookups.items():
-                entries[question].reply = lookup.run()
+                reply = lookup.run()
+                entries[question].reply = reply
+                # A way to a server may come back at any moment; and where the time was over, it was that of one domain, whose
+                # slow names must not cost another domain anything.
+                entries[question].kept = reply.outcome != UNREACHABLE and (reply.outcome != TEMPORARY or lookup.all_refused)
                 self._remember(lookup.silent)
         finally:
             for lookup in lookups.values():

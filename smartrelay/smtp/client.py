@@ -106,6 +106,9 @@ class SMTPClient(smtplib.SMTP):
         try:
             self.wire.must_be_quiet(Phase.STARTTLS)
         except SessionBroken as broken:
+            if broken.answer.trouble is Trouble.PROTOCOL:
+                text = "the server said something in clear before the TLS hand-shake"
+                raise SessionBroken(Answer(Phase.STARTTLS, trouble=Trouble.PROTOCOL, text=text)) from broken
             if broken.answer.trouble is not Trouble.LOST:
                 raise
             self.close()

@@ -52,7 +52,7 @@ def connect(target: Target, timeouts: Timeouts) -> socket.socket | Answer:
     """Connects over TCP to the first address that answers, or to a local socket."""
     if target.path:
         return _connect_local(target, timeouts)
-    addresses = _addresses(target, timeouts.lookup)
+    addresses = addresses_of(target, timeouts.lookup)
     if isinstance(addresses, Answer):
         return addresses
     wanted = [address for address in addresses if address[1][0] not in target.without]
@@ -80,7 +80,9 @@ def _failed(what: str, error: OSError) -> Answer:
     return Answer(Phase.CONNECT, trouble=trouble, text=f"{what}: {(error.strerror or str(error)).lower()}")
 
 
-def _addresses(target: Target, seconds: float) -> list[Address] | Answer:
+def addresses_of(target: Target, seconds: float) -> list[Address] | Answer:
+    """A host's addresses in the order in which they are tried, or the answer that says why there are none; the system's
+    resolver is waited for so many seconds."""
     if target.addresses:
         return interleaved([_address(text, target.port) for text in target.addresses])
     results: queue.SimpleQueue[list[Address] | Answer] = queue.SimpleQueue()

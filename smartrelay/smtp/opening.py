@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from smartrelay.config import Timeouts
+from smartrelay.mail.international import NoSuchDomainName, a_labels
 from smartrelay.smtp import tls
 from smartrelay.smtp.client import SMTPClient
 from smartrelay.smtp.connector import Connector, Target, connect
@@ -52,6 +53,11 @@ def open_session(
     A host of several addresses is tried at each of them, as long as it is this one address that fails us (RFC 5321 section
     5.1): up to `ADDRESSES` that let us connect and then no further.
     """
+    try:
+        # neither the resolver nor TLS knows IDNA 2008: they would take `faß.example` for `fass.example`, another's host
+        target = target._replace(host=a_labels(target.host))
+    except NoSuchDomainName as error:
+        return Answer(Phase.LOOKUP, trouble=Trouble.NO_HOST, text=str(error))
     answer: Answer | None = None
     tried: list[str] = []
     while len(tried) < ADDRESSES:
@@ -62,7 +68,8 @@ def open_session(
         if len(set(tried)) == seen:
             return answer or opened  # no address is left that has not been tried
         answer = opened
-        if target.path or opened.phase not in _THIS_ADDRESS or opened.trouble is Trouble.LOOP:
+        host_wide = opened.trouble in (Trouble.CERTIFICATE, Trouble.LOOP)
+        if target.path or host_wide or opened.phase not in _THIS_ADDRESS:
             break
     return answer or Answer(Phase.CONNECT, trouble=Trouble.NO_HOST, text=f"host {target.host} has no address")
 
@@ -109,7 +116,10 @@ def _open(
         client.close()
         raise
     if answer is not None:
-        client.goodbye()
+        if answer.reply is not None and answer.reply.code == 421:
+            client.close()  # the server is about to (RFC 5321 section 3.8)
+        else:
+            client.goodbye()
         return answer
     return Session(client, peer, window=policy.window)
 

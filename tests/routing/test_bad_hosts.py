@@ -155,7 +155,7 @@ def test_nobody_connects_before_the_probe_and_then_one(spool: Spool, clock: Fake
     clock.advance(1)
     assert [memory.claim_probe(MX) for _ in range(3)] == [True, False, False]
     found = memory.get(MX)
-    assert found is not None and found.probe == clock.now + 60, "the claim moves the probe on"
+    assert found is not None and found.probe > clock.now + 300, "a greeting may take five minutes, and nobody else comes then"
     memory.mark_bad(MX, "y")
     clock.advance(119)
     assert not memory.claim_probe(MX)
@@ -163,12 +163,12 @@ def test_nobody_connects_before_the_probe_and_then_one(spool: Spool, clock: Fake
     assert [memory.claim_probe(MX) for _ in range(3)] == [True, False, False]
 
 
-def test_a_claim_that_nothing_came_of_ends_with_the_step(spool: Spool, clock: FakeClock) -> None:
+def test_a_claim_that_nothing_came_of_ends_after_a_quarter_of_an_hour(spool: Spool, clock: FakeClock) -> None:
     memory = spool.memory()
     memory.mark_bad(MX, "x")
     clock.advance(60)
     assert memory.claim_probe(MX)
-    clock.advance(59)
+    clock.advance(899)
     assert not memory.claim_probe(MX)
     clock.advance(1)
     assert [memory.claim_probe(MX) for _ in range(2)] == [True, False]

@@ -389,6 +389,7 @@ def test_a_bad_address_literal_fails(dns: Start, literal: str) -> None:  # B-021
 
 
 @given(address=st.ip_addresses())
+@settings(deadline=None)
 def test_every_address_can_be_written_as_a_literal(address: Any) -> None:  # B-021
     literal = f"[{address}]" if address.version == 4 else f"[IPv6:{address}]"
     (found,) = MXCalculator(DNSResolver(["127.0.0.1:1"])).exchangers(literal)
@@ -420,6 +421,11 @@ def test_mail_for_which_this_host_is_the_best_exchanger_loops(dns: Start, own: d
     zone = {"d.example": ["MX 10 self.example", "MX 10 b.example"], "self.example": ["A 127.0.0.2", "AAAA ::7"]}
     server = dns({**zone, "alias.example": ["CNAME self.example"], **with_addresses("b.example")})
     trouble(MailLoopsBack, server, domain, **own)
+
+
+def test_what_is_worse_than_this_host_is_no_reason_to_wait(dns: Start) -> None:  # B-018
+    zone = {"d.example": ["MX 10 self.example", "MX 20 late.example"], **with_addresses("self.example")}
+    trouble(MailLoopsBack, dns(zone, on={"late.example": SERVFAIL}), "d.example", is_own=lambda address: address == "127.0.0.2")
 
 
 def test_mail_for_an_address_of_this_host_loops(dns: Start) -> None:  # B-018 B-021
