@@ -278,10 +278,6 @@ _LIMITS: dict[str, Callable[[Any], Any]] = {
     "rate": values.rate,
     "max_received": values.received,
 }
-    **dict.fromkeys(Limits._fields, values.count),
-    "rate": values.rate,
-    "max_received": values.received,
-}
 _AUTH: dict[str, Callable[[Any], Any]] = {
     "user": values.text,
     "secret": values.text,
