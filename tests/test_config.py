@@ -74,7 +74,7 @@ def test_every_setting_is_taken_as_written(tmp_path: Path) -> None:
     """
     found = load(tmp_path, text)
     work, other = found.relays
-    assert work.hosts == ("smtp+tls://one.example", "smtps://two.example:4650")
+    assert work.hosts == (("smtp+tls://one.example",), ("smtps://two.example:4650",))
     assert (work.sender, work.recipient) == (("*@example.org",), ("*@a.example", "b@b.example"))
     assert work.auth == config.Auth("me", "env:X", "login", any_mode=True)
     assert (work.ca_file, work.protocol, work.name) == ("/ca.pem", "smtp", "work")
@@ -189,7 +189,7 @@ def test_what_is_no_toml_is_said_so(tmp_path: Path, text: str | bytes) -> None:
     [
         '[[relay]]\nhosts = "smtps://me:hunter2@h.example"',
         '[[relay]]\nhosts = ["smtps://me:hunter2\\u0000@h.example"]',
-        '[[relay]]\nhosts = [["smtps://me:hunter2@h.example"]]',
+        '[[relay]]\nhosts = [[["smtps://me:hunter2@h.example"]]]',
         RELAY + 'auth = { user = "me", secret = "hunter2\\t" }',
         RELAY + 'auth = { user = "me", secret = ["hunter2"] }',
         RELAY + 'auth = "me:hunter2"',
@@ -202,7 +202,7 @@ def test_no_sentence_repeats_a_password(tmp_path: Path, text: str) -> None:  # A
 def test_a_relay_from_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMARTRELAY_RELAY", "smtps://me:pw@env.example")
     (relay,) = load(tmp_path, RELAY).relays
-    assert (relay.hosts, relay.sender, relay.recipient) == (("smtps://me:pw@env.example",), ("*",), ("*",))
+    assert (relay.hosts, relay.sender, relay.recipient) == ((("smtps://me:pw@env.example",),), ("*",), ("*",))
     assert relay.where == "$SMARTRELAY_RELAY"
     monkeypatch.setenv("SMARTRELAY_RELAY", "")
     assert [relay.name for relay in load(tmp_path, RELAY).relays] == ["work"]

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from smartrelay.config import Rate
+from smartrelay.config import Config, Rate
 from smartrelay.relay.quota import Quota, Slot
 from smartrelay.spool.durable import DIRECTORY_MODE, FILE_MODE, remove, write_all
 
@@ -58,12 +58,21 @@ class Budgets:
             before = {}
         self._quotas = {name: Quota(rate, before.get(name, ())) for name, rate in rates.items()}
 
+    @classmethod
+    def of(cls, config: Config, warn: Callable[[str], None], clock: Callable[[], float] = time.time) -> "Budgets | None":
+        """The budgets of `config`, as its spool remembers them; None where no rate is set."""
+        rates = {relay.name: relay.rate for relay in config.relays} | {"": config.limits.rate}
+        limited = {name: rate for name, rate in rates.items() if rate is not None}
+        if not limited:
+            return None
+        return cls(f"{config.spool}/var/rates.json", limited, horizon=config.horizon, clock=clock, warn=warn)
+
     def take(self, name: str, arrived: float) -> float:
         """Takes one message, that arrived then, for the relay `name` from its own budget and from the global one, or from
         neither.
 
-        0.0 when it was taken. Else the Unix time at which this message's turn comes: in less than `quota.SOON`, which is to
-        be waited for and asked again; or later, in whole seconds, in the order of asking, and not beyond the horizon.
+        0.0 when it was taken. Else the Unix time at which this message's turn comes: within `quota.SOON`, which is to be
+        waited for and asked again; or later, in whole seconds, in the order of asking, and not beyond the horizon.
         """
         quotas = self._of(name)
         if not quotas:

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from smartrelay.mail import dsn
 from smartrelay.mail.envelope import Envelope, Recipient
+from smartrelay.mail.notice import Action, Origin, Outcome, wants
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status, deferred
 from smartrelay.maillog import MailLog
 from smartrelay.relay.report import Report
 from smartrelay.relay.schedule import next_attempt
 from smartrelay.spool import queue_id
-from smartrelay.spool.history import attempt, bounced
+from smartrelay.spool.history import Notice, attempt, bounced, postponed
 from smartrelay.spool.message import MessageInHand
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import NoSuchMessage
@@ -30,7 +30,8 @@ _ROW = 900
 @dataclass(slots=True)
 class Consignment:
     """One message for some of its recipients, at one next hop. statuses: what came of each, by index; fresh: those of them
-    that are not written down yet."""
+    that are not written down yet; elsewhere: those who are to be offered to another host. stop: where on the hop's course.
+    hosts: the keys of those of which none can be used, where there are several."""
 
     message: MessageInHand
     hop: str
@@ -38,6 +39,9 @@ class Consignment:
     taken: float
     statuses: dict[int, Status] = field(default_factory=dict)
     fresh: dict[int, Status] = field(default_factory=dict)
+    elsewhere: set[int] = field(default_factory=set)
+    stop: int = 0
+    hosts: list[str] = field(default_factory=list)
     started: float = 0.0
     retried: bool = False
 
@@ -49,14 +53,17 @@ class Consignment:
     @property
     def complete(self) -> bool:
         """Whether every recipient has a status."""
-        return len(self.statuses) == len(self.recipients)
+        return len(self.statuses) + len(self.elsewhere) == len(self.recipients)
 
 
 @dataclass(slots=True)
 class _Work:
-    """What is left to do for one message in this pass. shares: how many next hops have not finished with it."""
+    """What is left to do for one message in this pass. shares: how many next hops have not finished with it. tried: whether
+    anything came of it. until: when the first of the budgets returns that it waits for, 0 for none."""
 
     shares: int
+    tried: bool = False
+    until: float = 0.0
     users: int = 0
     logged: bool = False
     message: MessageInHand | None = None
@@ -136,13 +143,16 @@ class Ledger:
     def write(self, consignment: Consignment) -> None:
         """Writes down what came of a consignment. Raises OSError when it cannot; the message then stays as it was."""
         message, now = consignment.message, self._clock()
-        with self._work[message.queue_id].lock:
+        work = self._work[message.queue_id]
+        with work.lock:
+            work.tried = True
             before = set(message.history.waiting)
             failed = self._to_be_told(message, consignment.fresh)
             ended = {index for index, status in consignment.fresh.items() if status.final}
             if failed or before - ended:
                 number = len(message.history.notices) + 1
-                message.record(attempt(now, consignment.hop, consignment.fresh, number, failed), sync=bool(ended))
+                event = attempt(now, consignment.hop, consignment.fresh, number, failed, consignment.hosts)
+                message.record(event, sync=bool(ended))
             else:
                 # the unlink alone is the verdict when nothing waits and nobody has to be told
                 for index, status in consignment.fresh.items():
@@ -152,6 +162,15 @@ class Ledger:
         self._count(consignment, now)
         consignment.statuses |= consignment.fresh
         consignment.fresh = {}
+
+    def postpone(self, consignment: Consignment, until: float) -> None:
+        """The relay's budget is used up: the message waits until then, and this was no attempt. Raises OSError."""
+        message = consignment.message
+        work = self._work[message.queue_id]
+        with work.lock:
+            work.until = min(work.until or until, until)
+            message.record(postponed(self._clock(), consignment.hop, until), sync=False)
+        self._report.add(postponed=1)
 
     def give_back(self, one: str, *, finished: bool) -> None:
         """One next hop lets the message go; finished: with its share, or to come back for it."""
@@ -166,7 +185,7 @@ class Ledger:
                 self._queue.put_back(one)
                 work.message = None
                 return
-            self._conclude(message)
+            self._conclude(message, work)
         self._forget(one, work, all_shares=True)
 
     def add_share(self, one: str) -> None:
@@ -183,14 +202,15 @@ class Ledger:
             with self._lock:
                 self._work.pop(one, None)
 
-    def _conclude(self, message: MessageInHand) -> None:
+    def _conclude(self, message: MessageInHand, work: _Work) -> None:
         """The pass is done with the message: it leaves the queue, or waits for its next attempt."""
         history = message.history
         if not history.waiting and not history.owed:
             self._log.removed(self._queue.done(message.queue_id))
             self._report.add(messages=1)
             return
-        self._queue.set_waiting(message.queue_id, self._next_attempt(message))
+        due = self._next_attempt(message) if work.tried or not work.until else work.until
+        self._queue.set_waiting(message.queue_id, min(due, work.until) if work.until else due)
 
     def _next_attempt(self, message: MessageInHand) -> float:
         history = message.history
@@ -207,7 +227,7 @@ class Ledger:
         if not message.envelope.reverse_path:
             self._log.dropped(message.queue_id, "it is a notice itself (double bounce)")
             return []
-        wanted = [index for index in failed if dsn.wants_failure(recipients[index].notify)]
+        wanted = [index for index in failed if wants(recipients[index].notify, Action.FAILED)]
         if not wanted:
             self._log.dropped(message.queue_id, "the sender asked for none (NOTIFY)")
         return wanted
@@ -217,27 +237,32 @@ class Ledger:
         for notice in message.history.owed:
             one = queue_id.derived(int(notice.called * 1e6), message.queue_id, notice.number)
             if not self._queue.is_published(one):
-                self._publish(message, notice.number, notice.recipients, one)
+                self._publish(message, notice, one)
             message.record(bounced(self._clock(), notice.number), sync=True)
             self._log.notified(message.queue_id, one)
             self._report.add(notices=1)
 
-    def _publish(self, message: MessageInHand, number: int, recipients: list[int], one: str) -> None:
+    def _publish(self, message: MessageInHand, notice: Notice, one: str) -> None:
+        from smartrelay.mail import dsn  # few passes have anything to tell
+
         now = self._clock()
-        origin = dsn.Origin(message.queue_id, message.envelope, dsn.header_of(message.text()))
+        origin = Origin(message.queue_id, message.envelope, message.text)
         unknown = deferred("5.0.0", "no reason is recorded")
-        failed = [(index, message.history.last[index] or unknown) for index in recipients if index < message.history.count]
+        failed = [
+            Outcome(index, Action.FAILED, message.history.last[index] or unknown, notice.called) for index in notice.recipients
+        ]
         envelope = Envelope(
             "",
             [Recipient(message.envelope.reverse_path)],
             now,
             message.envelope.uid,
             f"<{one}@{self._hostname}>",
-            notice_of=(message.queue_id, number),
+            notice_of=(message.queue_id, notice.number),
         )
         draft = self._queue.create_new_message(envelope, one)
         try:
-            draft.write(dsn.bounce(origin, failed, one, self._hostname, now))
+            for block in dsn.notice(origin, failed, one, self._hostname, now):
+                draft.write(block)
             draft.commit(exclusive=True)
         except BaseException:
             draft.discard()

@@ -12,6 +12,9 @@ SOON = 2.0
 """Seconds. A budget for no longer than this ("14/s") is a pace: its turns come sooner, and are waited for with the message
 in hand. All other turns are further off, and a reason to defer."""
 
+_LEAST = SOON + 1
+"""Seconds from now to a turn of any budget that is no pace: whoever is told it must see that it is one."""
+
 _LATE = 300.0
 """Seconds for which budget that has returned is kept for those who were told that it is their turn."""
 
@@ -57,7 +60,7 @@ class Quota:
         while self.slots and self._returns(self.slots[0][0]) <= now:
             self._taken -= self.slots.popleft()[1]
             self._known = self._youngest
-        while self._order and self._order[0] <= now + SOON + 1:
+        while self._order and self._order[0] <= now + _LEAST + 1:
             self._owed_since = heappop(self._order)
             number = self._turns.pop(self._owed_since)
             self._owed += number
@@ -104,7 +107,7 @@ class Quota:
             upto = accumulate(number for _, number in self.slots)
             last = next((last for (last, _), end in zip(self.slots, upto, strict=True) if place < end), now)
             turn = self._returns(last) + rounds * self._rate.seconds
-        return turn if self._pace else max(turn, math.ceil(now + SOON))
+        return turn if self._pace else max(turn, math.ceil(now + _LEAST))
 
     def tell(self, turn: float, arrived: float) -> None:
         """A message was told that its turn comes then."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 @dataclass(slots=True)
 class Report:
     """Counts of one pass. sent, deferred, bounced: recipients. messages: that left the queue. waiting: messages still in
-    it. doubtful: recipients that may get their mail twice. notices: bounces written. trouble: sentences for the operator,
-    once each; failed: the spool could not be written as it had to (exit code 74)."""
+    it. postponed: messages that a rate budget holds back. doubtful: recipients that may get their mail twice. notices: bounces
+    written. offline: this machine had no way to some host. trouble: sentences for the operator, once each. misconfigured: a
+    file that the configuration names cannot be used (exit code 78). failed: the spool could not be written as it had to (74)."""
 
     sent: int = 0
     deferred: int = 0
@@ -16,9 +17,12 @@ class Report:
     doubtful: int = 0
     messages: int = 0
     notices: int = 0
+    postponed: int = 0
     connections: int = 0
     waiting: int = 0
     stopped: bool = False
+    offline: bool = False
+    misconfigured: bool = False
     failed: bool = False
     trouble: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -44,7 +48,11 @@ class Report:
     def sentence(self) -> str:
         """For people."""
         parts = [f"{self.sent} sent", f"{self.deferred} deferred", f"{self.bounced} bounced"]
+        if self.postponed:
+            parts.append(f"{self.postponed} held back by a rate")
         text = ", ".join(parts)
         if self.doubtful:
             text += f" ({self.doubtful} of the deferred may have arrived)"
+        if self.offline:
+            text = f"offline, no attempt is counted: {text}"
         return f"{text}; {self.waiting} message{'' if self.waiting == 1 else 's'} waiting"

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from smartrelay.mail.envelope import Facts
+from smartrelay.mail.international import NoSuchDomainName, a_label_path
 from smartrelay.smtp import content
 from smartrelay.smtp.dialogue import Answer, Phase, Reply, Trouble, path_command, xtext
-from smartrelay.smtp.international import NoSuchDomainName, a_label_path
 
 Line = tuple[Phase, bytes]
 

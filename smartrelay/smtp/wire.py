@@ -31,7 +31,7 @@ class SessionBroken(Exception):
 
 class Wire:
     """A connected socket and the dialogue over it. phase: what is being done (read by other threads too). on_wait: told each
-    time that we come for answers whether we have to wait for them."""
+    time that we come for answers whether we have to wait for them. clock: seconds, by which time limits are kept."""
 
     def __init__(self, connected: socket.socket, timeouts: Timeouts, clock: Callable[[], float] = time.monotonic) -> None:
         self.sock: socket.socket | None = connected
@@ -39,7 +39,7 @@ class Wire:
         self.phase = Phase.CONNECT
         self.dialogue = Dialogue()
         self.tcp = connected.family != socket.AF_UNIX
-        self._clock = clock
+        self.clock = clock
         self._parser = ReplyParser()
         self._ready: deque[Reply] = deque()
         self._spoiled = ""
@@ -59,13 +59,13 @@ class Wire:
         try:
             sent = self._send(data)
             if sent < len(data):
-                self._send_rest(memoryview(data)[sent:], self._clock() + seconds)
+                self._send_rest(memoryview(data)[sent:], self.clock() + seconds)
         except OSError as error:
             raise self.broken(error) from error
 
     def _send_rest(self, rest: memoryview, end: float) -> None:
         while rest:
-            self.wait(self._sends_after, end - self._clock())
+            self.wait(self._sends_after, end - self.clock())
             rest = rest[self._send(rest) :]
 
     def _send(self, data: bytes | memoryview) -> int:
@@ -102,7 +102,7 @@ class Wire:
         self.phase = self.dialogue.next_phase or self.phase
         ready = self._ready
         if not ready:
-            self._fetch(self._clock() + seconds)
+            self._fetch(self.clock() + seconds)
         return self._matched(ready.popleft())
 
     def _fetch(self, end: float) -> None:
@@ -111,7 +111,7 @@ class Wire:
             while not self._ready:
                 if self._spoiled:
                     raise SessionBroken(Answer(self.phase, trouble=Trouble.PROTOCOL, text=self._spoiled))
-                self.wait(select.POLLIN, end - self._clock())
+                self.wait(select.POLLIN, end - self.clock())
                 self._receive()
         except OSError as error:
             raise self.broken(error) from error

@@ -25,13 +25,15 @@ class Notice:
 class History:
     """The standing of a message with `count` recipients, by their index in the envelope.
 
-    last: each one's latest status. tries: how often each was deferred. doubts: sessions lost after the final dot. relay:
-    the rule of the latest attempt. events: all that was replayed.
+    last: each one's latest status. tries: how often each was deferred. hosts: for whom none of several hosts could be used at
+    his latest attempt, and which. doubts: sessions lost after the final dot. relay: the rule of the latest attempt. events:
+    all that was replayed.
     """
 
     count: int
     last: list[Status | None] = field(init=False)
     tries: list[int] = field(init=False)
+    hosts: dict[int, list[str]] = field(default_factory=dict)
     notices: dict[int, Notice] = field(default_factory=dict)
     doubts: int = 0
     relay: str = ""
@@ -72,10 +74,12 @@ class History:
             # all of it is looked at before any of it counts
             relay, found = str(event["relay"]), results(event)
             notice = self._notice(event["notice"]) if "notice" in event else None
+            hosts = [str(host) for host in event.get("hosts", ())]
             for index, _ in found:
                 self._must_exist(index)
             for index, status in found:
                 self.record(index, status)
+                self.hosts[index] = hosts
             self.relay = relay
             if notice is not None:
                 self.notices[notice.number] = notice
@@ -104,13 +108,23 @@ class History:
         self.doubts += status.doubt
 
 
-def attempt(now: float, relay: str, statuses: dict[int, Status], number: int = 0, told: Sequence[int] = ()) -> Event:
-    """The event of one attempt through `relay`; it calls for notice `number` about the recipients in `told`, if any.
+def attempt(
+    now: float,
+    relay: str,
+    statuses: dict[int, Status],
+    number: int = 0,
+    told: Sequence[int] = (),
+    hosts: Sequence[str] = (),
+) -> Event:
+    """The event of one attempt through `relay`; it calls for notice `number` about the recipients in `told`, if any. hosts:
+    the keys of those of which none could be used, where a status does not say it all.
 
     Both in one line: a write that is cut short must not leave a recipient failed of whom nobody is told.
     """
     rows = [[i, s.action, s.dsn, s.text, s.code, s.host, s.phase, s.doubt] for i, s in sorted(statuses.items())]
     event: Event = {"event": "attempt", "time": round(now, 3), "relay": relay, "results": rows}
+    if hosts:
+        event["hosts"] = list(hosts)
     if told:
         event["notice"] = {"time": round(now, 6), "number": number, "recipients": list(told)}
     return event
@@ -127,3 +141,8 @@ def results(event: Event) -> list[tuple[int, Status]]:
 def bounced(now: float, number: int) -> Event:
     """The event that says that notice `number` is published."""
     return {"event": "bounced", "time": round(now, 3), "number": number}
+
+
+def postponed(now: float, relay: str, until: float) -> Event:
+    """The event that says that the budget of `relay` was used up."""
+    return {"event": "postponed", "time": round(now, 3), "relay": relay, "until": round(until)}
