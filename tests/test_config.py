@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from smartrelay import config
-from smartrelay.config import Config, Limits, Rate, Timeouts
+from smartrelay.config import Config, Limits, Timeouts
 from smartrelay.errors import EX_CONFIG, ConfigError
+from smartrelay.values import Rate
 
 RELAY = '[[relay]]\nname = "work"\nhosts = ["smtps://h.example"]\n'
 

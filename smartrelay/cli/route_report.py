@@ -4,11 +4,12 @@ from typing import Any, NamedTuple
 
 from smartrelay.cli.moment import moment
 from smartrelay.cli.way import Host, Way, bad_dict, bad_words, trouble_dict, trouble_words
-from smartrelay.config import Rate, Relay
+from smartrelay.config import Relay
 from smartrelay.mail.status import visible
 from smartrelay.routing.relays import IMPLICIT, NO_TLS, OPPORTUNISTIC, STARTTLS, Endpoint
 from smartrelay.routing.resolver import Reply
 from smartrelay.smtp.opening import Policy
+from smartrelay.values import Rate
 
 _TLS = {
     NO_TLS: "no TLS",
