@@ -340,6 +340,19 @@ def test_a_ca_file_that_cannot_be_used_is_the_accounts_trouble(
     assert report.deferred == 1 and "/nowhere/ca.pem" in report.trouble[0]
 
 
+def test_a_server_that_wants_a_sign_in_is_asked_by_one_message_and_the_setting_is_named(
+    place: Place, smtp_server: Start
+) -> None:
+    server = smtp_server(replies={"MAIL": b"530 5.7.0 sign in first"})
+    place.limits = Limits(max_connections_per_host=1)
+    for _ in range(30):
+        put(place.queue)
+    report = place.run(server)
+    assert (report.deferred, report.bounced) == (30, 0)
+    assert [line.split()[0] for line in server.commands].count(b"MAIL") <= 3  # one, and what was on its way with it
+    assert len(report.trouble) == 1 and "no auth" in report.trouble[0]
+
+
 # Protocol, stop, spool
 
 

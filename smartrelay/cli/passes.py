@@ -13,7 +13,7 @@ from smartrelay import config as configuration
 from smartrelay import settings
 from smartrelay.cli import idle
 from smartrelay.cli.caller import Common
-from smartrelay.errors import EX_IOERR, EX_OK, ConfigError, UsageError
+from smartrelay.errors import EX_CONFIG, EX_IOERR, EX_OK, ConfigError, UsageError
 from smartrelay.spool import access, names
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class Passes:
         self._tell(report, log)
         if self._signal:
             self._die_by_signal()
-        return EX_IOERR if report.failed else EX_OK
+        return EX_IOERR if report.failed else EX_CONFIG if report.misconfigured else EX_OK
 
     def _tell(self, report: "Report", log: "MailLog") -> None:
         if self._as_json:

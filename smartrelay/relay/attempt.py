@@ -13,15 +13,16 @@ from smartrelay.mail.trace import received
 from smartrelay.maillog import MailLog
 from smartrelay.relay.backlog import Backlog, Item
 from smartrelay.relay.blame import Judgement, Scope, judge
-from smartrelay.relay.budget import SOON, Budgets
+from smartrelay.relay.budget import Budgets
 from smartrelay.relay.connections import Connections
 from smartrelay.relay.course import END, Course, Stop
 from smartrelay.relay.hosts import Hosts
 from smartrelay.relay.ledger import Consignment, Ledger
 from smartrelay.relay.pace import Pace
+from smartrelay.relay.quota import SOON
 from smartrelay.relay.report import Report
 from smartrelay.routing.candidates import Candidate
-from smartrelay.routing.relays import NextHop
+from smartrelay.routing.relays import OPPORTUNISTIC, NextHop
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.smtp.session import RECIPIENTS
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
@@ -134,12 +135,15 @@ class _AttemptManager:
         try:
             relayer = self._factory.build_relayer(stop, self)
         except ConfigError as error:
+            self._report.misconfigured = True
             relayer = Answer(Phase.TLS, trouble=Trouble.CONFIGURATION, text=str(error))
         finally:
             self.connections.opened(stands=not isinstance(relayer, Answer | None))
         if isinstance(relayer, Answer):
             return self.notify_no_connection(stop, relayer)
         self._hosts.answered(stop[1])
+        if relayer.session.client.tls:
+            self._log.secured(relayer.session.peer, relayer.session.client.tls, verified=stop[1].endpoint.tls != OPPORTUNISTIC)
         self._report.add(connections=1)
         try:
             relayer.run()
@@ -200,7 +204,8 @@ class _AttemptManager:
         is waited for here: "14/s" is a pace."""
         if self._budgets is None:
             return True
-        while (turn := self._budgets.take(self.hop.name)) and not self._stopping.is_set():
+        arrived = consignment.message.envelope.arrived
+        while (turn := self._budgets.take(self.hop.name, arrived)) and not self._stopping.is_set():
             wait = turn - self._clock()
             if wait > SOON:
                 try:
@@ -312,9 +317,15 @@ class _AttemptManager:
             self._fruitless = 0
             self.connections.begin()
         if judgement.scope is Scope.ACCOUNT:
-            sentence = f"relay {self.hop.name} cannot be used: {judgement.status.text}; its mail waits until this is put right"
-            if self._report.complain(sentence):
-                self._log.error(sentence)
+            self._complain_of_account(judgement.status)
+
+    def _complain_of_account(self, status: Status) -> None:
+        why = status.text
+        if status.code == _UNAUTHENTICATED and self.hop.auth is None:
+            why += " (there is no auth in its [[relay]])"
+        sentence = f"relay {self.hop.name} cannot be used: {why}; its mail waits until this is put right"
+        if self._report.complain(sentence):
+            self._log.error(sentence)
 
     def _strand(self) -> None:
         """This machine is offline: the mail stays as it is, and no attempt has been made."""

@@ -57,11 +57,11 @@ class Consignment:
 
 @dataclass(slots=True)
 class _Work:
-    """What is left to do for one message in this pass. shares: how many next hops have not finished with it. tried: whether
-    anything came of it. until: when the first of the budgets returns that it waits for, 0 for none."""
+    """What is left to do for one message in this pass. shares: how many next hops have not finished with it. deferred:
+    whether anybody is to be tried again. until: when the first of the budgets returns that it waits for, 0 for none."""
 
     shares: int
-    tried: bool = False
+    deferred: bool = False
     until: float = 0.0
     users: int = 0
     logged: bool = False
@@ -144,8 +144,8 @@ class Ledger:
         message, now = consignment.message, self._clock()
         work = self._work[message.queue_id]
         with work.lock:
-            work.tried = True
             consignment.fresh = {index: self._aged(message, index, each, now) for index, each in consignment.fresh.items()}
+            work.deferred = work.deferred or any(status.action == DEFERRED for status in consignment.fresh.values())
             before = set(message.history.waiting)
             notice = self._notices.call(message, consignment.fresh, now, lambda index: self._standing(message, index, now))
             ended = {index for index, status in consignment.fresh.items() if status.final}
@@ -208,7 +208,7 @@ class Ledger:
             self._log.removed(self._queue.done(message.queue_id))
             self._report.add(messages=1)
             return
-        due = self._next_attempt(message) if work.tried or not work.until else work.until
+        due = self._next_attempt(message) if work.deferred or not work.until else work.until
         self._queue.set_waiting(message.queue_id, min(due, work.until) if work.until else due)
 
     def _next_attempt(self, message: MessageInHand) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
-from smartrelay.relay.blame import Judgement, judge
+from smartrelay.relay.blame import Judgement, Scope, judge
 from smartrelay.relay.course import Stop
 from smartrelay.relay.ledger import Consignment
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
@@ -119,7 +119,11 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
             return
         peer, exchanger = self.session.peer, self._candidate.exchanger
         judgements = {index: judge(self._known(answer), peer, exchanger=exchanger) for index, answer in answered.items()}
-        if self.session.over and judgements:
+        account = next((each for each in judgements.values() if each.scope is Scope.ACCOUNT), None)
+        if account is not None:
+            # what is wrong with our account is so for all mail: no more of it is offered here
+            self.last_trouble, self._left = account, 0
+        elif self.session.over and judgements and self.last_trouble is None:
             self.last_trouble = list(judgements.values())[-1]
         self.sent_mail(consignment, {index: self._reported(judgement.status) for index, judgement in judgements.items()})
         if consignment.complete:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 class Report:
     """Counts of one pass. sent, deferred, bounced: recipients. messages: that left the queue. waiting: messages still in
     it. postponed: messages that a rate budget holds back. doubtful: recipients that may get their mail twice. notices: bounces
-    written. offline: this machine had no way to some host. trouble: sentences for the operator, once each; failed: the spool
-    could not be written as it had to (exit code 74)."""
+    written. offline: this machine had no way to some host. trouble: sentences for the operator, once each. misconfigured: a
+    file that the configuration names cannot be used (exit code 78). failed: the spool could not be written as it had to
+    (exit code 74)."""
 
     sent: int = 0
     deferred: int = 0
@@ -22,6 +23,7 @@ class Report:
     waiting: int = 0
     stopped: bool = False
     offline: bool = False
+    misconfigured: bool = False
     failed: bool = False
     trouble: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

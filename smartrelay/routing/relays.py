@@ -182,6 +182,8 @@ def _must_be_sound(rule: Rule) -> None:
     if not rule.is_by_domain and relay.tls != OPPORTUNISTIC:
         raise ConfigError(f'{relay.where} tls is for hosts = ["mx"]; with a relay URL the scheme says it')
     for endpoint in rule.endpoints:
+        if rule.auth is not None and endpoint.lmtp and not endpoint.path:
+            raise ConfigError(f"{relay.where} lmtp:// with auth would send the secret in clear to {endpoint}; take out auth")
         if rule.auth is not None and endpoint.tls == OPPORTUNISTIC:
             raise ConfigError(
                 f"{relay.where} smtp:// with auth would give the secret to whoever strips STARTTLS from {endpoint}; "

@@ -20,7 +20,7 @@ from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 HEAD_START = 0.25
 """Seconds before the next address is tried beside those that have not answered (RFC 8305 section 5)."""
 
-_NO_NETWORK = (errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH)
+_NO_NETWORK = (errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """What the system says at once where this machine has no way there, whatever the other side does."""
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
