@@ -9,7 +9,8 @@ class Report:
     """Counts of one pass. sent, deferred, bounced: recipients. messages: that left the queue. waiting: messages still in
     it. postponed: messages that a rate budget holds back. doubtful: recipients that may get their mail twice. notices: bounces
     written. offline: this machine had no way to some host. trouble: sentences for the operator, once each. misconfigured: a
-    file that the configuration names cannot be used (exit code 78). failed: the spool could not be written as needed (74)."""
+    file that the configuration names cannot be used (exit code 78). failed: the spool could not be written as it had to
+    (exit code 74)."""
 
     sent: int = 0
     deferred: int = 0
