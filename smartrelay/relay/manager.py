@@ -24,6 +24,7 @@ from smartrelay.relay.pace import Pace
 from smartrelay.relay.report import Report
 from smartrelay.relay.schedule import DOUBTFUL
 from smartrelay.routing.relays import NextHop, Routes
+from smartrelay.routing.trouble import NoRule
 from smartrelay.smtp.dialogue import Phase
 from smartrelay.spool.history import History
 from smartrelay.spool.queue import Queue
@@ -202,7 +203,8 @@ class SmartHostESMTPRelayingManager:
             if hop is not None:
                 self._add(hop, one, None if single else tuple(recipients))
         if nowhere is not None:
-            self._defer(one, nowhere, deferred("4.3.5", "no [[relay]] rule is for this sender and recipient"))
+            trouble = NoRule()
+            self._defer(one, nowhere, deferred(trouble.dsn, trouble.text))
         return True
 
     def _hops(self, envelope: Envelope, indices: Iterable[int] | None = None) -> dict[NextHop | None, list[int]]:

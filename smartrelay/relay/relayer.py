@@ -71,11 +71,6 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         """Transactions that the server has answered for."""
         return self.session.completed
 
-    @property
-    def is_barred(self) -> bool:
-        """Whether the server wants an account that it knows: it would say so to every message."""
-        return self.last_trouble is not None and self.last_trouble.scope is Scope.ACCOUNT
-
     def run(self) -> None:
         """Relays until there is no more to send, the session has had its share, or it ends."""
         try:
@@ -91,7 +86,7 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
     def _pull(self) -> Transaction | None:
         """The next message for the session."""
         self.retired = self.retired or self.manager.connections.is_surplus()
-        if self._left <= 0 or self.retired or self.is_barred:
+        if self._left <= 0 or self.retired:
             return None
         consignment = self.manager.take(self._stop)
         if consignment is None:
@@ -124,10 +119,11 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
             return
         peer, exchanger = self.session.peer, self._candidate.exchanger
         judgements = {index: judge(self._known(answer), peer, exchanger=exchanger) for index, answer in answered.items()}
-        barred = next((judgement for judgement in judgements.values() if judgement.scope is Scope.ACCOUNT), None)
-        if barred is not None:
-            self.last_trouble = barred
-        elif self.session.over and judgements and not self.is_barred:
+        account = next((each for each in judgements.values() if each.scope is Scope.ACCOUNT), None)
+        if account is not None:
+            # what is wrong with our account is so for all mail: no more of it is offered here
+            self.last_trouble, self._left = account, 0
+        elif self.session.over and judgements and self.last_trouble is None:
             self.last_trouble = list(judgements.values())[-1]
         self.sent_mail(consignment, {index: judgement.status for index, judgement in judgements.items()})
         if consignment.complete:
