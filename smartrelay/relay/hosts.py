@@ -145,9 +145,10 @@ class Hosts:
             return self._offline() or self._unresolved(candidate.endpoint.host)
         return False
 
-    def has_recovered(self, hop: NextHop, history: History, recipients: Iterable[int]) -> bool:
-        """Whether a host has recovered in this pass that mail with this history waits for, at these of its recipients."""
-        return not awaited(hop, history, recipients).isdisjoint(self.memory.recovered)
+    def has_recovered(self, history: History) -> bool:
+        """Whether a host has recovered in this pass that mail with this history was put off for. Mail that was not tried yet
+        waits for no host: for its turn by a rate, say."""
+        return not awaited(None, history, history.waiting).isdisjoint(self.memory.recovered)
 
 
 def awaited(hop: NextHop | None, history: History, recipients: Iterable[int]) -> set[str]:
