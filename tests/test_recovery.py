@@ -23,6 +23,7 @@ from tests.support.clock import FakeClock
 from tests.support.exchangers import Exchangers
 from tests.support.place import Place, recipients
 from tests.support.queues import put
+from tests.support.smtp_script import TIMEOUT
 from tests.support.smtp_server import Action, Session
 
 D = "u@d.example"
@@ -155,8 +156,8 @@ def test_a_host_that_is_full_is_not_bad(here: Place, exchangers: Exchangers, ref
                     refused.set()
                     return refusal
                 standing.append(session)
-        if point == "DOT" and session.number:
-            refused.wait(20)
+        if point == "DOT" and (session.number or len(session.transactions) > 1):  # the first goes alone until it stands
+            refused.wait(TIMEOUT)
         return None
 
     exchangers.start("d.example", 2, on=on)
@@ -232,7 +233,8 @@ def test_what_waits_for_its_turn_by_a_rate_stays_though_its_host_recovers(
             put(here.queue, [address])
         return here.run(work)
 
-    assert (run("one@d.example", "two@d.example", "turn@d.example").sent, len(here.left())) == (2, 1)
+    assert run("one@d.example", "two@d.example").sent == 2
+    assert run("turn@d.example").postponed == 1
     (turn,) = here.left()
     server.replies[b"GREETING"] = BUSY
     clock.advance(3000)
@@ -281,7 +283,7 @@ def test_a_running_pass_sees_that_a_host_was_reset(here: Place, exchangers: Exch
     thread.start()
     try:
         gate.wait_reached()
-        assert put_off.wait(20)
+        assert put_off.wait(TIMEOUT)
         other = memory(here)
         assert other.reset() and other.save()
         put(here.queue, ["third@d.example"])
