@@ -122,11 +122,8 @@ class _AttemptManager:
             self._full = stop[1]
             if not self._hosts.enter(stop[1]):
                 return
-            try:
-                if not self._connect(stop):
-                    return
-            finally:
-                self._hosts.leave(stop[1])
+            if not self._connect(stop):
+                return
 
     def _connect(self, stop: Stop) -> bool:
         """One connection from its opening to its end; False when this worker is of no more use."""
@@ -138,7 +135,10 @@ class _AttemptManager:
             self._report.misconfigured = True
             relayer = Answer(Phase.TLS, trouble=Trouble.CONFIGURATION, text=str(error))
         finally:
-            self.connections.opened(stands=not isinstance(relayer, Answer | None))
+            stands = not isinstance(relayer, Answer | None)
+            self.connections.opened(stands=stands)
+            if not stands:
+                self._hosts.leave(stop[1])
         if isinstance(relayer, Answer):
             return self.notify_no_connection(stop, relayer)
         self._hosts.answered(stop[1])
@@ -149,6 +149,7 @@ class _AttemptManager:
             relayer.run()
         finally:
             self.connections.ended()
+            self._hosts.leave(stop[1])
             self.notify_done(stop, relayer.completed, relayer.last_trouble)
         return not relayer.retired
 
@@ -286,7 +287,7 @@ class _AttemptManager:
         """
         _, candidate = stop
         judgement = judge(answer, str(candidate), exchanger=candidate.exchanger)
-        if judgement.scope is Scope.HOST and self.connections.refused():
+        if judgement.scope is Scope.HOST and (self.connections.refused() or self._hosts.is_full(candidate)):
             return False
         self._leave(stop, judgement, answer)
         return True

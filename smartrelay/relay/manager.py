@@ -152,12 +152,7 @@ class SmartHostESMTPRelayingManager:
         self._looked_for_recovered = True
 
         def waits_for_it(envelope: Envelope, history: History) -> bool:
-            if history.doubts >= DOUBTFUL:
-                return False
-            return any(
-                hop is not None and self._hosts.has_recovered(hop, history, indices)
-                for hop, indices in self._hops(envelope, history.waiting).items()
-            )
+            return history.doubts < DOUBTFUL and self._hosts.has_recovered(history)
 
         return self._queue.make_due(waits_for_it) > 0
 
