@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartrelay.config import Rate
 from smartrelay.relay.budget import Budgets
 from smartrelay.relay.quota import SOON
+from smartrelay.values import Rate
 from tests.support.clock import START, FakeClock
 
 HOUR = 3600.0

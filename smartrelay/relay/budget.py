@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from smartrelay.config import Config, Rate
+from smartrelay.config import Config
 from smartrelay.relay.quota import Quota, Slot
 from smartrelay.spool.durable import DIRECTORY_MODE, FILE_MODE, remove, write_all
+from smartrelay.values import Rate
 
 _LARGEST, _MOST_SLOTS, _MOST_TAKEN, _NEVER = 1 << 24, 1000, 1_000_000_000, 1e11
 """Octets, slots, messages and Unix seconds that no file of ours has: what has more was made by another hand."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 from itertools import accumulate
 
-from smartrelay.config import Rate
+from smartrelay.values import Rate
 
 SOON = 2.0
 """Seconds. A budget for no longer than this ("14/s") is a pace: its turns come sooner, and are waited for with the message
