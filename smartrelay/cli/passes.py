@@ -88,7 +88,8 @@ class Passes:
             self._config = configuration.load(self._common.config, self._common.spool)
             if os.geteuid() == 0 and (for_ever or not self._is_idle_for_root()):
                 self._read_routes()
-                _load_all()
+                if access.changes_owner(found.spool):
+                    _load_all(self._wait)
         except ConfigError as error:
             self._wrong = error
         access.enter(found.spool, direct=found.direct)
@@ -265,10 +266,12 @@ class Passes:
         return EX_OK
 
 
-def _load_all() -> None:
+def _load_all(wait: float) -> None:
     """Imports what a pass needs while root can: the interpreter may lie where the spool's owner cannot read it."""
     import encodings.idna  # noqa: F401
 
     import smartrelay.relay.manager
-    import smartrelay.smtp.recode
-    import smartrelay.spool.lock  # noqa: F401
+    import smartrelay.smtp.recode  # noqa: F401
+    from smartrelay.spool import lock
+
+    lock.load(wait)

@@ -5,8 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from smartrelay.errors import ConfigError
 from smartrelay.mail.status import Status, deferred
@@ -34,8 +33,7 @@ _UNWRITTEN = 3
 """Verdicts that could not be written, after which the pass ends: it is the disk, not one file."""
 
 
-@dataclass(slots=True)
-class _Item:
+class _Item(NamedTuple):
     """A planned message: for which recipients (None: all that wait), and whether a dying session gave it back."""
 
     queue_id: str

@@ -9,7 +9,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from smartrelay.mail import dsn
 from smartrelay.mail.envelope import Envelope, Recipient
@@ -27,24 +26,31 @@ _ROW = 900
 """Octets that one recipient's verdict may need in the journal."""
 
 
-@dataclass(slots=True)
 class Consignment:
     """One message for some of its recipients, at one next hop. statuses: what came of each, by index; fresh: those of them
     that are not written down yet."""
 
-    message: MessageInHand
-    hop: str
-    recipients: list[int]
-    taken: float
-    statuses: dict[int, Status] = field(default_factory=dict)
-    fresh: dict[int, Status] = field(default_factory=dict)
-    started: float = 0.0
-    retried: bool = False
+    __slots__ = ("fresh", "hop", "message", "queue_id", "recipients", "retried", "started", "statuses", "taken")
 
-    @property
-    def queue_id(self) -> str:
-        """The message's id."""
-        return self.message.queue_id
+    def __init__(
+        self,
+        message: MessageInHand,
+        hop: str,
+        recipients: list[int],
+        taken: float,
+        *,
+        fresh: dict[int, Status] | None = None,
+        retried: bool = False,
+    ) -> None:
+        self.message = message
+        self.queue_id = message.queue_id
+        self.hop = hop
+        self.recipients = recipients
+        self.taken = taken
+        self.started = 0.0
+        self.statuses: dict[int, Status] = {}
+        self.fresh = fresh or {}
+        self.retried = retried
 
     @property
     def complete(self) -> bool:
@@ -52,15 +58,17 @@ class Consignment:
         return len(self.statuses) == len(self.recipients)
 
 
-@dataclass(slots=True)
 class _Work:
     """What is left to do for one message in this pass. shares: how many next hops have not finished with it."""
 
-    shares: int
-    users: int = 0
-    logged: bool = False
-    message: MessageInHand | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    __slots__ = ("lock", "logged", "message", "shares", "users")
+
+    def __init__(self, shares: int) -> None:
+        self.shares = shares
+        self.users = 0
+        self.logged = False
+        self.message: MessageInHand | None = None
+        self.lock = threading.Lock()
 
 
 class Ledger:

@@ -3,7 +3,6 @@
 Rules are looked up at each attempt, never frozen at enqueue: a changed configuration holds for all that is queued.
 """
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -37,17 +36,19 @@ class Endpoint(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class NextHop:
     """Where a rule sends mail: its endpoints in order, and how to speak to each of them. One rule has one of these.
 
     relay: the rule's other settings. secret: the resolved secret for `auth`, never shown.
     """
 
-    relay: Relay
-    endpoints: tuple[Endpoint, ...]
-    auth: Auth | None
-    secret: str
+    __slots__ = ("auth", "endpoints", "relay", "secret")
+
+    def __init__(self, relay: Relay, endpoints: tuple[Endpoint, ...], auth: Auth | None, secret: str) -> None:
+        self.relay = relay
+        self.endpoints = endpoints
+        self.auth = auth
+        self.secret = secret
 
     @property
     def name(self) -> str:

@@ -11,7 +11,6 @@ import select
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from smartrelay.config import Timeouts
@@ -105,15 +104,15 @@ def interleaved(addresses: list[Address]) -> list[Address]:
     return mixed
 
 
-@dataclass(slots=True)
 class _Race:
     """Connection attempts side by side; the first that succeeds wins, the others are closed."""
 
-    target: Target
-    addresses: list[Address]
-    seconds: float
-    running: dict[int, tuple[socket.socket, Address, float]] = field(default_factory=dict)
-    failures: list[Answer] = field(default_factory=list)
+    def __init__(self, target: Target, addresses: list[Address], seconds: float) -> None:
+        self.target = target
+        self.addresses = addresses
+        self.seconds = seconds
+        self.running: dict[int, tuple[socket.socket, Address, float]] = {}
+        self.failures: list[Answer] = []
 
     def run(self) -> socket.socket | Answer:
         waiting, next_start = list(self.addresses), 0.0

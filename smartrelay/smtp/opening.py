@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from smartrelay.config import Timeouts
 from smartrelay.smtp import tls
@@ -13,8 +13,7 @@ from smartrelay.smtp.session import Session
 from smartrelay.smtp.wire import SessionBroken
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """How to speak to a server. tls: "none", "opportunistic", "starttls" or "implicit"; the last two are verified.
 
     user "": no sign-in, unless the mechanism is EXTERNAL. extended: EHLO and all extensions, or HELO and none. window:
@@ -27,13 +26,16 @@ class Policy:
     ca_file: str = ""
     signs_in: bool = False
     user: str = ""
-    secret: str = field(default="", repr=False)
+    secret: str = ""
     mechanism: str = "auto"
     extended: bool = True
     lmtp: bool = False
     window: int = 1
     certificate: str = ""
     key: str = ""
+
+    def __repr__(self) -> str:
+        return f"Policy(hostname={self.hostname!r}, tls={self.tls!r}, user={self.user!r})"  # never the secret
 
 
 def open_session(
@@ -48,9 +50,9 @@ def open_session(
     if not isinstance(opened, Answer) or policy.tls in ("starttls", "implicit") or policy.signs_in:
         return opened
     if opened.phase is Phase.TLS and policy.tls == "opportunistic":
-        return _open(target, replace(policy, tls="none"), connector, clock)
+        return _open(target, policy._replace(tls="none"), connector, clock)
     if opened.phase is Phase.EHLO and opened.trouble is Trouble.LOST and policy.extended and not policy.lmtp:
-        return _open(target, replace(policy, extended=False), connector, clock)
+        return _open(target, policy._replace(extended=False), connector, clock)
     return opened
 
 
