@@ -72,6 +72,22 @@ def _failed(what: str, error: OSError) -> Answer:
 
 
 def _addresses(target: Target, seconds: float) -> list[Address] | Answer:
+    literal = _literal(target)
+    return [literal] if literal is not None else _looked_up(target, seconds)
+
+
+def _literal(target: Target) -> Address | None:
+    """The address that the host is named by, if it is: then there is nobody to ask."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, target.host)
+        except (OSError, ValueError):  # not of this family, no address at all
+            continue
+        return family, (target.host, target.port)
+    return None
+
+
+def _looked_up(target: Target, seconds: float) -> list[Address] | Answer:
     results: queue.SimpleQueue[list[Address] | Answer] = queue.SimpleQueue()
     host = target.host
 

@@ -111,13 +111,19 @@ class Wire:
             while not self._ready:
                 if self._spoiled:
                     raise SessionBroken(Answer(self.phase, trouble=Trouble.PROTOCOL, text=self._spoiled))
-                self.wait(select.POLLIN, end - self._clock())
-                self._receive()
+                # to ask first whether there is anything would be a system call more for each message
+                if self._receive():
+                    self.on_wait(False)
+                    if not self._ready and self._clock() >= end:
+                        raise TimeoutError
+                else:
+                    self.wait(select.POLLIN, end - self._clock(), looked=True)
         except OSError as error:
             raise self.broken(error) from error
 
-    def wait(self, event: int, seconds: float) -> None:
-        """Waits until the connection can be read or written (select.POLLIN, select.POLLOUT, or both).
+    def wait(self, event: int, seconds: float, *, looked: bool = False) -> None:
+        """Waits until the connection can be read or written (select.POLLIN, select.POLLOUT, or both). looked: a moment ago it
+        could not.
 
         Raises TimeoutError when no time is left, whatever is there by now, and ConnectionResetError when it is closed.
         """
@@ -128,7 +134,7 @@ class Wire:
             return
         poll = select.poll()
         poll.register(connected, event)
-        there = bool(poll.poll(0))
+        there = not looked and bool(poll.poll(0))
         if event == select.POLLIN:
             self.on_wait(not there)
         if not there and not poll.poll(seconds * 1000):
@@ -165,11 +171,12 @@ class Wire:
         except OSError as error:
             raise self.broken(error) from error
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
+        """Takes what is there; whether there was anything."""
         try:
             data = self.connected().recv(_READ)
         except WOULD_BLOCK:
-            return
+            return False
         if not data:
             raise ConnectionResetError("closed by the server")
         try:
@@ -177,6 +184,7 @@ class Wire:
             self._ready.extend(self._parser.feed(data))
         except BadReply as error:
             self._spoiled = str(error)
+        return True
 
     def _matched(self, reply: Reply) -> Answer:
         try:
