@@ -137,7 +137,8 @@ class Ledger:
 
     def prepare(self, consignment: Consignment) -> None:
         """Before a transaction that may leave recipients waiting: room on disk for its verdicts. Raises OSError."""
-        if len(consignment.message.history.waiting) > 1:
+        history = consignment.message.history
+        if history.count > 1 and len(history.waiting) > 1:
             with self._work[consignment.queue_id].lock:
                 consignment.message.journal.reserve(_ROW * (len(consignment.recipients) + 1))
 

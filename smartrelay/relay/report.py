@@ -20,7 +20,8 @@ class Report:
         """Adds to counts; safe in threads."""
         with self._lock:
             for name, count in counts.items():
-                setattr(self, name, getattr(self, name) + count)
+                if count:
+                    setattr(self, name, getattr(self, name) + count)
 
     def complain(self, sentence: str) -> bool:
         """Notes a trouble; False when it was known already, so that a storm of the same is one line."""
