@@ -7,6 +7,7 @@ An idle pass reads it too: named tuples, because a dataclass takes eight times a
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -28,12 +29,26 @@ class Auth(NamedTuple):
     literal: bool = False
 
 
+class Rate(NamedTuple):
+    """At most so many messages in any so many seconds."""
+
+    messages: int
+    seconds: float
+
+    def __str__(self) -> str:
+        """As a configuration has it: "500/h", "20/30s"."""
+        span = duration.exact(self.seconds)
+        return f"{self.messages}/{span[1:] if span[0] == '1' and span[1:].isalpha() else span}"
+
+
 class Relay(NamedTuple):
-    """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs, tried in order.
-    source_address: own addresses to connect from, of either family. pipeline_window: 0 for that of [limits]."""
+    """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs or "mx", in groups of equals,
+    tried in order. source_address: own addresses to connect from, of either family. pipeline_window: 0 for that of [limits].
+    port: where the URL names none, 0 for the usual one. max_connections: at once for all that this rule sends, 0 for no more
+    than [limits] has. rate: its own budget, beside that of [limits]. tls: what mail exchangers must do."""
 
     name: str
-    hosts: tuple[str, ...]
+    hosts: tuple[tuple[str, ...], ...]
     where: str
     sender: tuple[str, ...] = ("*",)
     recipient: tuple[str, ...] = ("*",)
@@ -44,15 +59,33 @@ class Relay(NamedTuple):
     client_key: str = ""
     source_address: tuple[str, ...] = ()
     pipeline_window: int = 0
+    port: int = 0
+    max_connections: int = 0
+    tls: str = "opportunistic"
+    rate: Rate | None = None
 
 
 class Limits(NamedTuple):
-    """How much at once."""
+    """How much at once, and how much in what time. max_received: Received fields from which on a message is taken to go
+    round in a loop."""
 
     max_connections: int = 20
     max_connections_per_host: int = 20
     max_messages_per_connection: int = 100
     pipeline_window: int = 1
+    rate: Rate | None = None
+    max_received: int = 100
+
+
+class MX(NamedTuple):
+    """How mail exchangers are found and remembered. nameservers: "address:port", () for the system's."""
+
+    bad_host_timeout: float = 3600.0
+    canonical_chain_limit: int = 3
+    fallback_to_domain: bool = True
+    address_family: str = "any"
+    port: int = 25
+    nameservers: tuple[str, ...] = ()
 
 
 class Timeouts(NamedTuple):
@@ -87,6 +120,7 @@ class Config(NamedTuple):
     retry: tuple[float, ...] = RETRY
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    mx: MX = MX()
 
     @property
     def horizon(self) -> float:
@@ -99,11 +133,11 @@ def load(file: str = "", spool: str = "") -> Config:
     found = settings.load(file, spool)
     table = _table(found.file, named=bool(file or settings.environment("SMARTRELAY_CONFIG")))
     reader = _Reader(found.file)
-    top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "timeouts"))
+    top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "mx", "timeouts"))
     relays = _relays(reader, table)
     forced = os.environ.get(RELAY_VARIABLE)
     if forced:
-        relays = (Relay("environment", (forced,), f"${RELAY_VARIABLE}"),)
+        relays = (Relay("environment", ((forced,),), f"${RELAY_VARIABLE}"),)
     retry = reader.section(_sub(reader, table, "queue"), "[queue] ", {"retry": _durations}).get("retry", RETRY)
     return Config(
         file=found.file,
@@ -116,7 +150,8 @@ def load(file: str = "", spool: str = "") -> Config:
         min_free_space=top.get("min_free_space", found.min_free_space),
         relays=relays,
         retry=retry,
-        limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", dict.fromkeys(Limits._fields, _count))),
+        limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", _LIMITS)),
+        mx=MX(**reader.section(_sub(reader, table, "mx"), "[mx] ", _MX)),
         timeouts=Timeouts(
             **reader.section(_sub(reader, table, "timeouts"), "[timeouts] ", dict.fromkeys(Timeouts._fields, _duration))
         ),
@@ -148,7 +183,7 @@ def _relays(reader: "_Reader", table: dict[str, Any]) -> tuple[Relay, ...]:
     rules = table.get("relay", [])
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
         raise reader.error("relay", "must be written [[relay]], with two brackets")
-    relays = []
+    relays: list[Relay] = []
     for number, rule in enumerate(rules, 1):
         title = f"[[relay]] {rule.get('name', number)!s}: "
         found = reader.section(rule, title, _RELAY)
@@ -157,7 +192,9 @@ def _relays(reader: "_Reader", table: dict[str, Any]) -> tuple[Relay, ...]:
         auth = None
         if "auth" in found:
             auth = _auth(reader, found.pop("auth"), f"{title}auth.", certificate=bool(found.get("client_certificate")))
-        found.setdefault("name", f"relay{number}")
+        name = found.setdefault("name", f"relay{number}")
+        if any(relay.name == name for relay in relays):
+            raise reader.error(f"{title}name", "is that of another [[relay]]; each needs its own")
         relays.append(Relay(**found, auth=auth, where=f"{reader.file}: {title}"))
     return tuple(relays)
 
@@ -249,6 +286,37 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(_text(item) for item in value)
 
 
+def _hosts(value: object) -> tuple[tuple[str, ...], ...]:
+    """Relay URLs in the order in which they are tried; a list in the list: equals, whose order is drawn by lot."""
+    if not isinstance(value, list) or not value:
+        raise ValueError('must be a list of strings such as ["smtp+tls://smtp.example.org"], or of lists of equals')
+    return tuple(_texts(item if isinstance(item, list) else [item]) for item in value)
+
+
+def _nameservers(value: object) -> tuple[str, ...]:
+    """Addresses with or without a port: "192.0.2.1", "127.0.0.1:5300", "[::1]:53"; [] is the system's."""
+    import ipaddress
+
+    if value == []:
+        return ()
+    found = []
+    for text in _texts(value):
+        address, port = text, "53"
+        if text.startswith("["):
+            address, _, port = text[1:].partition("]")
+            port = port.removeprefix(":") or "53"
+        elif text.count(":") == 1:
+            address, _, port = text.partition(":")
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            port = ""
+        if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
+            raise ValueError(f'must be addresses such as "192.0.2.1" or "127.0.0.1:5300", not {text!r}')
+        found.append(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+    return tuple(found)
+
+
 def _addresses(value: object) -> tuple[str, ...]:
     """One address to connect from, or one for each family."""
     import ipaddress  # few configurations have any
@@ -272,6 +340,26 @@ def _count(value: object) -> int:
     return value
 
 
+def _port(value: object) -> int:
+    number = _count(value)
+    if number > 65535:
+        raise ValueError(f"must be a port from 1 to 65535, not {value!r}")
+    return number
+
+
+def _received(value: object) -> int:
+    number = _count(value)
+    if number < 30:
+        raise ValueError(f"must be at least 30, or mail that has come a long way is taken for a loop, not {value!r}")
+    return number
+
+
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {value!r}")
+    return value
+
+
 def _size(value: object) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
@@ -291,6 +379,22 @@ def _duration(value: object) -> float:
 
 def _durations(value: object) -> tuple[float, ...]:
     return tuple(_duration(text) for text in _texts(value))
+
+
+def _rate(value: object) -> Rate | None:
+    """ "500/h", "20/30s"; None for "none"."""
+    if value == "none":
+        return None
+    count, _, span = value.partition("/") if isinstance(value, str) else ("", "", "")
+    try:
+        if re.fullmatch("[0-9]{1,9}", count):
+            rate = Rate(int(count), duration.parse(span if span[:1].isdigit() else f"1{span}"))
+            if rate.messages and 1 <= rate.seconds <= duration.YEAR:
+                return rate
+    except ValueError:
+        pass  # the sentence below says it better
+    right = 'a number of messages in a time from 1s to 52w such as "500/h", "10/m" or "20/30s", or "none"'
+    raise ValueError(f"must be {right}, not {value!r}")
 
 
 def _one_of(*allowed: str) -> Callable[[object], str]:
@@ -324,7 +428,7 @@ _RELAY: dict[str, Callable[[Any], Any]] = {
     "name": _name,
     "sender": _globs,
     "recipient": _globs,
-    "hosts": _texts,
+    "hosts": _hosts,
     "auth": _subtable,
     "ca_file": _path,
     "protocol": _one_of("esmtp", "smtp"),
@@ -332,7 +436,20 @@ _RELAY: dict[str, Callable[[Any], Any]] = {
     "client_key": _path,
     "source_address": _addresses,
     "pipeline_window": _count,
+    "port": _port,
+    "max_connections": _count,
+    "tls": _one_of("none", "opportunistic", "starttls"),
+    "rate": _rate,
 }
+_MX: dict[str, Callable[[Any], Any]] = {
+    "bad_host_timeout": _duration,
+    "canonical_chain_limit": _count,
+    "fallback_to_domain": _switch,
+    "address_family": _one_of("any", "ipv4", "ipv6"),
+    "port": _port,
+    "nameservers": _nameservers,
+}
+_LIMITS: dict[str, Callable[[Any], Any]] = {**dict.fromkeys(Limits._fields, _count), "rate": _rate, "max_received": _received}
 _AUTH: dict[str, Callable[[Any], Any]] = {
     "user": _text,
     "secret": _text,

@@ -82,6 +82,12 @@ class MailLog:
             f"delays={'/'.join(map(_short, delays))}, dsn={status.dsn}, status={word} ({printable(status.text)})",
         )
 
+    def secured(self, peer: str, tls: str, *, verified: bool) -> None:
+        """A session goes over TLS. tls: version and cipher; verified: the certificate was good, else nobody looked at it."""
+        version, _, cipher = tls.partition(" ")
+        kind = "Verified" if verified else "Untrusted"
+        self._sink(INFO, f"{kind} TLS connection established to {peer}: {version} with cipher {printable(cipher)}")
+
     def notified(self, queue_id: str, notice: str) -> None:
         """The sender was sent a notice."""
         self._sink(INFO, f"{queue_id}: sender non-delivery notification: {notice}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smartrelay import config
-from smartrelay.config import Config, Limits, Timeouts
+from smartrelay.config import Config, Limits, Rate, Timeouts
 from smartrelay.errors import EX_CONFIG, ConfigError
 
 RELAY = '[[relay]]\nname = "work"\nhosts = ["smtps://h.example"]\n'
@@ -74,7 +74,7 @@ def test_every_setting_is_taken_as_written(tmp_path: Path) -> None:
     """
     found = load(tmp_path, text)
     work, other = found.relays
-    assert work.hosts == ("smtp+tls://one.example", "smtps://two.example:4650")
+    assert work.hosts == (("smtp+tls://one.example",), ("smtps://two.example:4650",))
     assert (work.sender, work.recipient) == (("*@example.org",), ("*@a.example", "b@b.example"))
     assert work.auth == config.Auth("me", "env:X", "login", any_mode=True)
     assert (work.ca_file, work.protocol, work.name) == ("/ca.pem", "smtp", "work")
@@ -137,6 +137,16 @@ def test_every_setting_is_taken_as_written(tmp_path: Path) -> None:
         ("[queue]\nretry = [60]", "retry", "string"),
         ("[limits]\nmax_connections = 0", "max_connections", "at least 1"),
         ('[limits]\nmax_messages_per_connection = "1"', "max_messages_per_connection", "at least 1"),
+        ("[limits]\nrate = 500", "[limits] rate", "500/h"),
+        (RELAY + 'rate = "500"', "rate", "500/h"),
+        (RELAY + 'rate = "0/h"', "rate", "500/h"),
+        (RELAY + 'rate = "-5/h"', "rate", "500/h"),
+        (RELAY + 'rate = "5/0s"', "rate", "from 1s to 52w"),
+        (RELAY + 'rate = "5/53w"', "rate", "from 1s to 52w"),
+        (RELAY + 'rate = "5/fortnight"', "rate", "10/m"),
+        (RELAY + 'rate = "5/"', "rate", "10/m"),
+        (RELAY + 'rate = "1000000000000/h"', "rate", "500/h"),
+        (RELAY + 'rate = ["5/h"]', "rate", 'or "none"'),
         ("[timeouts]\ncommand = 30", "command", "30s"),
         ('[timeouts]\ngreeting = "soon"', "greeting", "30s"),
         ('[timeouts]\ngreeting = "0s"', "greeting", "1s"),
@@ -151,6 +161,23 @@ def test_a_mistake_is_named_with_its_key_and_what_is_right(tmp_path: Path, text:
 
 
 @pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("500/h", Rate(500, 3600)),
+        ("10/m", Rate(10, 60)),
+        ("5/s", Rate(5, 1)),
+        ("2000/d", Rate(2000, 86400)),
+        ("20/30s", Rate(20, 30)),
+        ("100/1h30m", Rate(100, 5400)),
+        ("none", None),
+    ],
+)
+def test_a_rate_is_a_number_of_messages_in_a_time(tmp_path: Path, text: str, rate: Rate | None) -> None:
+    found = load(tmp_path, f'[limits]\nrate = "{text}"\n{RELAY}rate = "{text}"')
+    assert (found.limits.rate, found.relays[0].rate) == (rate, rate)
+
+
+@pytest.mark.parametrize(
     "text", ["hostname =", "a = 1\na = 2", b'spool = "\xff"', "x = " + "[" * 5000, "x = " + "9" * 5000, "\x00", "\ufeffa = 1"]
 )
 def test_what_is_no_toml_is_said_so(tmp_path: Path, text: str | bytes) -> None:
@@ -162,7 +189,7 @@ def test_what_is_no_toml_is_said_so(tmp_path: Path, text: str | bytes) -> None:
     [
         '[[relay]]\nhosts = "smtps://me:hunter2@h.example"',
         '[[relay]]\nhosts = ["smtps://me:hunter2\\u0000@h.example"]',
-        '[[relay]]\nhosts = [["smtps://me:hunter2@h.example"]]',
+        '[[relay]]\nhosts = [[["smtps://me:hunter2@h.example"]]]',
         RELAY + 'auth = { user = "me", secret = "hunter2\\t" }',
         RELAY + 'auth = { user = "me", secret = ["hunter2"] }',
         RELAY + 'auth = "me:hunter2"',
@@ -175,7 +202,7 @@ def test_no_sentence_repeats_a_password(tmp_path: Path, text: str) -> None:  # A
 def test_a_relay_from_the_environment_stands_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMARTRELAY_RELAY", "smtps://me:pw@env.example")
     (relay,) = load(tmp_path, RELAY).relays
-    assert (relay.hosts, relay.sender, relay.recipient) == (("smtps://me:pw@env.example",), ("*",), ("*",))
+    assert (relay.hosts, relay.sender, relay.recipient) == ((("smtps://me:pw@env.example",),), ("*",), ("*",))
     assert relay.where == "$SMARTRELAY_RELAY"
     monkeypatch.setenv("SMARTRELAY_RELAY", "")
     assert [relay.name for relay in load(tmp_path, RELAY).relays] == ["work"]

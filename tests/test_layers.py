@@ -48,7 +48,7 @@ HOMES: dict[str, frozenset[str]] = {
     "ssl": frozenset({"smtp"}),
     "click": frozenset({"cli", "__main__"}),
     "rich": frozenset({"cli", "__main__"}),
-    "idna": frozenset({"smtp"}),
+    "idna": frozenset({"mail"}),
     "filelock": frozenset(MAY_IMPORT),  # in one module, wherever that is
 }
 

@@ -1,18 +1,25 @@
-"""The lock of a pass: one holder at a time, whether he waits for it or not."""
+"""The locks of a spool: one holder at a time, whether he waits for it or not."""
 
 import os
 import stat
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
 
 from smartrelay.errors import SpoolError
-from smartrelay.spool.lock import pass_lock
+from smartrelay.spool.lock import hosts_lock, pass_lock
 from smartrelay.spool.trouble import PassInProgress
 from tests.support.queues import new_spool
 
 SHORT = 0.05
 """Seconds that are waited for a lock that nobody gives up."""
+
+PATIENT = 20.0
+
+Lock = Callable[[str, float], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -27,6 +34,17 @@ def test_who_waits_and_who_does_not_take_the_same_lock(spool: str, holder: float
         pytest.fail("there are two holders")
     with pass_lock(spool, other):
         pass
+
+
+@pytest.mark.parametrize("lock", [pass_lock, hosts_lock])
+def test_who_waits_has_the_lock_when_it_is_given_up(spool: str, lock: Lock) -> None:
+    with ExitStack() as held:
+        held.enter_context(lock(spool, 0.0))
+        giver = threading.Timer(SHORT, held.close)
+        giver.start()
+        with lock(spool, PATIENT):
+            pass
+        giver.join()
 
 
 @pytest.mark.parametrize("wait", [0.0, SHORT])

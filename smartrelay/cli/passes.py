@@ -13,7 +13,7 @@ from smartrelay import config as configuration
 from smartrelay import settings
 from smartrelay.cli import idle
 from smartrelay.cli.caller import Common
-from smartrelay.errors import EX_IOERR, EX_OK, ConfigError, UsageError
+from smartrelay.errors import EX_CONFIG, EX_IOERR, EX_OK, ConfigError, UsageError
 from smartrelay.spool import access, names
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Passes:
             if os.geteuid() == 0 and (for_ever or not self._is_idle_for_root()):
                 self._read_routes()
                 if access.changes_owner(found.spool):
-                    _load_all(self._wait)
+                    _load_all(self._routes)
         except ConfigError as error:
             self._wrong = error
         access.enter(found.spool, direct=found.direct)
@@ -174,6 +174,8 @@ class Passes:
                 raise UsageError(f"{one} is held; `smartrelay queue release {one}` takes it back")
 
     def _relay(self, queue: "Queue", config: "configuration.Config", routes: "Routes", log: "MailLog") -> int:
+        from smartrelay.relay.budget import Budgets
+        from smartrelay.relay.hosts import Hosts
         from smartrelay.relay.manager import (
             SmartHostESMTPRelayingManager,
             SmartHostSMTPRelayingManager,
@@ -182,22 +184,25 @@ class Passes:
 
         plain = all(hop.protocol == "smtp" for hop in routes.hops)
         kind = SmartHostSMTPRelayingManager if plain else SmartHostESMTPRelayingManager
+        hosts = Hosts.of(config, routes, log.warning, forgiving=self._wish.everything)
         with self._progress() as progress:
             manager = kind(
                 queue,
                 routes,
+                hosts,
                 config,
                 log,
                 wanted=self._wish.chosen,
                 everything=self._wish.everything,
                 progress=progress,
+                budgets=Budgets.of(config, log.warning),
             )
             with self._signals(manager.stop):
                 report = _checkState(manager)
         self._tell(report, log)
         if self._signal:
             self._die_by_signal()
-        return EX_IOERR if report.failed else EX_OK
+        return EX_IOERR if report.failed else EX_CONFIG if report.misconfigured else EX_OK
 
     def _tell(self, report: "Report", log: "MailLog") -> None:
         if self._as_json:
@@ -208,7 +213,7 @@ class Passes:
             for sentence in report.trouble:
                 self._common.say(sentence)
             self._common.say(report.sentence())
-        if report.sent or report.deferred or report.bounced:
+        if report.sent or report.deferred or report.bounced or report.offline:
             log.info(f"pass: {report.sentence()}, connections: {report.connections}")
 
     @contextmanager
@@ -266,7 +271,7 @@ class Passes:
         return EX_OK
 
 
-def _load_all(wait: float) -> None:
+def _load_all(routes: "Routes | None") -> None:
     """Imports what a pass needs while root can: the interpreter may lie where the spool's owner cannot read it."""
     import encodings.idna  # noqa: F401
 
@@ -274,4 +279,8 @@ def _load_all(wait: float) -> None:
     import smartrelay.smtp.recode  # noqa: F401
     from smartrelay.spool import lock
 
-    lock.load(wait)
+    lock.load()
+    if routes is not None and routes.ask_for_exchangers:
+        from smartrelay.routing import packet
+
+        packet.load()

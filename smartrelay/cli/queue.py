@@ -9,7 +9,7 @@ from smartrelay.cli.caller import Common
 from smartrelay.cli.dump import tell_set_aside, write
 from smartrelay.cli.options import Duration, common_options
 from smartrelay.cli.select import Chosen, Filters, filter_options, select
-from smartrelay.errors import EX_OK, EX_TEMPFAIL, SmartRelayError
+from smartrelay.errors import EX_IOERR, EX_OK, EX_TEMPFAIL, ConfigError, SmartRelayError
 from smartrelay.spool import operate, queue_id
 from smartrelay.spool.listing import entries, entry
 
@@ -65,6 +65,9 @@ def show(one: str, raw: bool, as_json: bool, common: Common) -> int:
     Example:
       smartrelay queue show 25X0LCH4YW6W9QYPF
     """
+    from smartrelay.cli import way
+
+    rules = way.rules(common)
     spool = common.enter_spool().spool
     found = entry(spool, queue_id.parse(one))
     if raw:
@@ -75,7 +78,8 @@ def show(one: str, raw: bool, as_json: bool, common: Common) -> int:
         return EX_OK
     from smartrelay.cli.story import write_story
 
-    write_story(found, as_json=as_json)
+    known = rules if isinstance(rules, ConfigError) else way.waiting_ways(found, rules, way.memory_of(spool, common.say))
+    write_story(found, known, as_json=as_json)
     return EX_OK
 
 
@@ -88,13 +92,21 @@ def show(one: str, raw: bool, as_json: bool, common: Common) -> int:
 def retry(filters: Filters, ids: tuple[str, ...], everything: bool, wait: float, common: Common) -> int:
     """Make messages due now; the next pass sends them. `-` reads ids from standard input.
 
+    The hosts that they wait for are taken off the bad-host memory.
+
     \b
     Examples:
       smartrelay queue retry 25X0LCH4YW6W9QYPF
       smartrelay queue retry --recipient '*@example.org'
     """
-    chosen = select(common, ids, filters, everything=everything, but=("held",))
-    return _each(common, chosen, "will be tried now", lambda spool, one: operate.retry(spool, one, wait=wait))
+    from smartrelay.cli.forgiving import Forgiving
+
+    forgiving = Forgiving(common)
+    chosen = select(common, ids, filters, everything=everything, but=("held",), each=forgiving.add)
+    # before the first is due: a pass may be waiting for it
+    forgiven = forgiving.forgive(chosen.spool)
+    code = _each(common, chosen, "will be tried now", lambda spool, one: operate.retry(spool, one, wait=wait))
+    return code if forgiven else code or EX_IOERR
 
 
 @queue.command("delete")

@@ -3,19 +3,25 @@
 import errno
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from smartrelay.config import Limits
 from smartrelay.errors import ConfigError
-from smartrelay.mail.status import Status, deferred
+from smartrelay.mail.status import FAILED, Status, deferred
+from smartrelay.mail.trace import received
 from smartrelay.maillog import MailLog
+from smartrelay.relay.backlog import Backlog, Item
 from smartrelay.relay.blame import Judgement, Scope, judge
+from smartrelay.relay.budget import SOON, Budgets
 from smartrelay.relay.connections import Connections
+from smartrelay.relay.course import END, Course, Stop
+from smartrelay.relay.hosts import Hosts
 from smartrelay.relay.ledger import Consignment, Ledger
 from smartrelay.relay.pace import Pace
 from smartrelay.relay.report import Report
-from smartrelay.routing.relays import Endpoint, NextHop
+from smartrelay.routing.candidates import Candidate
+from smartrelay.routing.relays import OPPORTUNISTIC, NextHop
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.smtp.session import RECIPIENTS
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
@@ -28,17 +34,13 @@ _FRUITLESS = 3
 """Sessions in a row that ended before any message went through, after which the host is left alone in this pass."""
 
 _CLOSING = 421
+_UNAUTHENTICATED = 530
+
+_LOOK = 0.1
+"""Seconds between looks whether the pass is to stop, while a turn is waited for."""
 
 _UNWRITTEN = 3
 """Verdicts that could not be written, after which the pass ends: it is the disk, not one file."""
-
-
-class _Item(NamedTuple):
-    """A planned message: for which recipients (None: all that wait), and whether a dying session gave it back."""
-
-    queue_id: str
-    recipients: tuple[int, ...] | None
-    retried: bool = False
 
 
 class _AttemptManager:
@@ -53,86 +55,115 @@ class _AttemptManager:
         hop: NextHop,
         factory: "SMTPManagedRelayerFactory",
         ledger: Ledger,
+        hosts: Hosts,
         report: Report,
         log: MailLog,
-        most_connections: int,
+        limits: Limits,
         stopping: threading.Event,
         clock: Callable[[], float] = time.time,
         pace: Pace | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self.hop = hop
-        self.connections = Connections(most_connections, pace or Pace())
+        self.connections = Connections(limits.max_connections_per_host, pace or Pace())
         self._factory = factory
         self._ledger = ledger
+        self._hosts = hosts
+        self._course = Course(hop, hosts)
         self._report = report
         self._log = log
+        self._limits = limits
         self._stopping = stopping
         self._clock = clock
+        self._budgets = budgets
         self._lock = threading.Lock()
-        self._pending: deque[_Item] = deque()
-        self._endpoint = 0
+        self._backlog = Backlog()
         self._fruitless = 0
         self._unwritten = 0
-        self._given_up: Status | None = None
+        self._full: Candidate | None = None
 
     # the plan
 
     def add(self, queue_id: str, recipients: tuple[int, ...] | None) -> None:
         """Plans a message for this next hop."""
-        with self._lock:
-            self._pending.append(_Item(queue_id, recipients))
+        self._backlog.add(Item(queue_id, recipients))
 
     @property
     def backlog(self) -> int:
         """Messages that nobody has taken yet."""
-        return len(self._pending)
+        return len(self._backlog)
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether another next hop has all the connections that this one's host may have."""
+        return self._full is not None and not self._hosts.has_room(self._full)
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether one more connection would be of use now, and the host may have it."""
+        return self.connections.are_too_few(self.backlog) and self.connections.have_room() and not self.is_held_up
 
     # a worker's life
 
     def work(self) -> None:
         """Sends what is pending, connection after connection, until there is no more or no host to send it to."""
-        while self._pending and not self._stopping.is_set():
-            status = self._given_up
-            if status is not None:
-                self._defer_rest(status)
+        while self._backlog and not self._stopping.is_set():
+            at = self._backlog.stop
+            stop = self._course.from_stop(at)
+            if self._course.stranded:
+                self._strand()
                 return
-            number, endpoint = self._endpoint, self.hop.endpoints[min(self._endpoint, len(self.hop.endpoints) - 1)]
-            if not self._connect(number, endpoint):
+            if stop is None:
+                self._end_rest(self._course.reason(at), at)
+                continue
+            if at == 0:
+                self._backlog.main = stop[0]
+            self._full = stop[1]
+            if not self._hosts.enter(stop[1]):
                 return
+            try:
+                if not self._connect(stop):
+                    return
+            finally:
+                self._hosts.leave(stop[1])
 
-    def _connect(self, number: int, endpoint: Endpoint) -> bool:
+    def _connect(self, stop: Stop) -> bool:
         """One connection from its opening to its end; False when this worker is of no more use."""
         relayer: SMTPManagedRelayer | Answer | None = None
         self.connections.opening()
         try:
-            relayer = self._factory.build_relayer(endpoint, self)
+            relayer = self._factory.build_relayer(stop, self)
         except ConfigError as error:
+            self._report.misconfigured = True
             relayer = Answer(Phase.TLS, trouble=Trouble.CONFIGURATION, text=str(error))
         finally:
             self.connections.opened(stands=not isinstance(relayer, Answer | None))
         if isinstance(relayer, Answer):
-            return self.notify_no_connection(number, endpoint, relayer)
+            return self.notify_no_connection(stop, relayer)
+        self._hosts.answered(stop[1])
+        if relayer.session.client.tls:
+            self._log.secured(relayer.session.peer, relayer.session.client.tls, verified=stop[1].endpoint.tls != OPPORTUNISTIC)
         self._report.add(connections=1)
         try:
             relayer.run()
         finally:
             self.connections.ended()
-            self.notify_done(number, endpoint, relayer.completed, relayer.last_trouble)
+            self.notify_done(stop, relayer.completed, relayer.last_trouble)
         return not relayer.retired
 
-    def take(self) -> Consignment | None:
-        """The next consignment, in hand; None when there is none or the pass is to stop."""
+    def take(self, stop: int) -> Consignment | None:
+        """The next consignment for the host at this stop, in hand; None when there is none or the pass is to stop."""
         while not self._stopping.is_set():
-            with self._lock:
-                if not self._pending:
-                    return None
-                item = self._pending.popleft()
+            item = self._backlog.take(stop)
+            if item is None:
+                return None
             consignment = self._consign(item)
-            if consignment is not None:
+            if consignment is not None and self._is_fit(consignment) and self._is_within_budget(consignment):
+                consignment.stop = stop
                 return consignment
         return None
 
-    def _consign(self, item: _Item) -> Consignment | None:
+    def _consign(self, item: Item) -> Consignment | None:
         try:
             message = self._ledger.take(item.queue_id)
         except (NoSuchMessage, MessageBusy, CorruptMessage):
@@ -140,47 +171,88 @@ class _AttemptManager:
         except OSError as error:
             self._spool_trouble(item.queue_id, error)
             return None
-        waiting = message.history.waiting
-        still = set(waiting)
-        wanted = waiting if item.recipients is None else [index for index in item.recipients if index in still]
+        wanted = message.history.waiting
+        if item.recipients is not None:
+            still = set(wanted)
+            wanted = [index for index in item.recipients if index in still]
         consignment = Consignment(message, self.hop.name, wanted[:RECIPIENTS], self._clock(), retried=item.retried)
         if not wanted:
             self._let_go(consignment)
             return None
         if len(wanted) > RECIPIENTS:
-            with self._lock:
-                self._pending.appendleft(_Item(item.queue_id, tuple(wanted[RECIPIENTS:])))
             self._ledger.add_share(item.queue_id)
+            self._backlog.put_back(Item(item.queue_id, tuple(wanted[RECIPIENTS:]), stop=item.stop))
+        return consignment
+
+    def _is_fit(self, consignment: Consignment) -> bool:
+        """Whether the message may be sent; where not, it has been dealt with."""
         try:
+            if received(consignment.message.text()) >= self._limits.max_received:
+                text = f"the message has {self._limits.max_received} Received fields or more: it goes round in a loop"
+                self.notify_failure(consignment, dict.fromkeys(consignment.recipients, Status(FAILED, "5.4.6", text)))
+                self.notify_told(consignment)
+                return False
             self._ledger.prepare(consignment)
         except OSError as error:
-            self._spool_trouble(item.queue_id, error)
+            self._spool_trouble(consignment.queue_id, error)
             self._let_go(consignment)
-            return None
-        return consignment
+            return False
+        return True
+
+    def _is_within_budget(self, consignment: Consignment) -> bool:
+        """Whether the message may be sent by the rates; where not, it waits for its turn. A turn that comes within two seconds
+        is waited for here: "14/s" is a pace."""
+        if self._budgets is None:
+            return True
+        while (turn := self._budgets.take(self.hop.name)) and not self._stopping.is_set():
+            wait = turn - self._clock()
+            if wait > SOON:
+                try:
+                    self._ledger.postpone(consignment, turn)
+                except OSError as error:
+                    self._spool_trouble(consignment.queue_id, error)
+                break
+            time.sleep(min(max(wait, 0.001), _LOOK))
+        if turn:
+            self._let_go(consignment)
+        return not turn
 
     def put_back(self, consignment: Consignment, *, retried: bool) -> None:
         """A session died before it took this message: it goes over the next one, and no attempt is counted. retried: such a
         second chance was its last."""
-        recipients = tuple(index for index in consignment.recipients if index not in consignment.statuses)
+        known = consignment.statuses.keys() | consignment.elsewhere
+        left = tuple(index for index in consignment.recipients if index not in known)
+        stop = consignment.stop if consignment.stop > self._backlog.main else 0
+        if self._budgets is not None:
+            self._budgets.give_back(self.hop.name, consignment.taken)
         self._ledger.give_back(consignment.queue_id, finished=False)
-        with self._lock:
-            # to begin a session is the best chance that there is: those come first whose last it is
-            lasts = 0 if retried else next((n for n, item in enumerate(self._pending) if not item.retried), len(self._pending))
-            self._pending.insert(lasts, _Item(consignment.queue_id, recipients, retried=retried))
+        self._backlog.put_back(Item(consignment.queue_id, left, retried, stop))
 
     # what came of it
 
     def notify_success(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
         """These recipients have their mail."""
-        with self._lock:
-            self._fruitless = 0
+        if self._fruitless:
+            with self._lock:
+                self._fruitless = 0
         self.connections.succeeded()
         self._note(consignment, statuses)
 
     def notify_failure(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
-        """These recipients were refused for good."""
-        self._note(consignment, statuses)
+        """These recipients were refused for good; unless it was the sender whom this host does not want: another host may."""
+        unwanted = {index: status for index, status in statuses.items() if _is_policy(status)}
+        detour = self._course.detour(consignment.stop) if unwanted else None
+        if detour is None:
+            self._note(consignment, statuses)
+            return
+        self._note(consignment, {index: status for index, status in statuses.items() if index not in unwanted})
+        consignment.elsewhere |= unwanted.keys()
+        self._ledger.add_share(consignment.queue_id)
+        self._backlog.add(Item(consignment.queue_id, tuple(unwanted), stop=detour))
+        why = next(iter(unwanted.values()))
+        self._log.info(
+            f"{consignment.queue_id}: {why.host} does not take it from this sender, the next host is asked: {why.text}"
+        )
 
     def notify_deferred(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
         """These recipients are to be tried again later."""
@@ -206,20 +278,20 @@ class _AttemptManager:
         except OSError as error:
             self._spool_trouble(consignment.queue_id, error, verdict=verdict)
 
-    def notify_no_connection(self, number: int, endpoint: Endpoint, answer: Answer) -> bool:
+    def notify_no_connection(self, stop: Stop, answer: Answer) -> bool:
         """A host could not be used. The next in the list is; after the last, the hop's mail waits for another pass.
 
         Returns whether the worker should go on. A host that others are connected to right now is not down but full: then
         only the number of connections shrinks.
         """
-        judgement = judge(answer, str(endpoint))
+        _, candidate = stop
+        judgement = judge(answer, str(candidate), exchanger=candidate.exchanger)
         if judgement.scope is Scope.HOST and self.connections.refused():
             return False
-        self._log.warning(f"relay {self.hop.name}: {endpoint}: {judgement.status.text}")
-        self._leave(number, judgement)
+        self._leave(stop, judgement, answer)
         return True
 
-    def notify_done(self, number: int, endpoint: Endpoint, completed: int, trouble: Judgement | None) -> None:
+    def notify_done(self, stop: Stop, completed: int, trouble: Judgement | None) -> None:
         """A connection has ended."""
         try:
             self._ledger.settle()
@@ -233,33 +305,48 @@ class _AttemptManager:
         # 421 may be about that one message: another gets a chance before the host is left alone
         host = trouble.scope is Scope.HOST and trouble.status.code != _CLOSING
         if trouble.scope is Scope.ACCOUNT or (not completed and (host or fruitless >= _FRUITLESS)):
-            self._log.warning(f"relay {self.hop.name}: {endpoint}: {trouble.status.text}")
-            self._leave(number, trouble)
+            self._leave(stop, trouble)
 
-    def _leave(self, number: int, judgement: Judgement) -> None:
-        """Goes on to the endpoint after `number`, once, whoever of the workers comes first."""
+    def _leave(self, stop: Stop, judgement: Judgement, answer: Answer | None = None) -> None:
+        """Goes on to the next host, once, whoever of the workers comes first."""
+        number, candidate = stop
+        if not self._course.leave(number, judgement, answer) or self._course.stranded:
+            return
+        self._log.warning(f"relay {self.hop.title}: {candidate}: {judgement.status.text}")
         with self._lock:
-            if self._endpoint != number:
-                return
-            self._endpoint += 1
             self._fruitless = 0
             self.connections.begin()
-            if self._endpoint >= len(self.hop.endpoints):
-                self._given_up = judgement.status
         if judgement.scope is Scope.ACCOUNT:
-            sentence = f"relay {self.hop.name} cannot be used: {judgement.status.text}; its mail waits until this is put right"
-            if self._report.complain(sentence):
-                self._log.error(sentence)
+            self._complain_of_account(judgement.status)
 
-    def _defer_rest(self, status: Status) -> None:
-        """Every message that is left is deferred with the reason, without a connection."""
-        while (consignment := self.take()) is not None:
-            self.notify_deferred(consignment, dict.fromkeys(consignment.recipients, status))
-            self.notify_told(consignment)
+    def _complain_of_account(self, status: Status) -> None:
+        why = status.text
+        if status.code == _UNAUTHENTICATED and self.hop.auth is None:
+            why += " (there is no auth in its [[relay]])"
+        sentence = f"relay {self.hop.name} cannot be used: {why}; its mail waits until this is put right"
+        if self._report.complain(sentence):
+            self._log.error(sentence)
+
+    def _strand(self) -> None:
+        """This machine is offline: the mail stays as it is, and no attempt has been made."""
+        self._backlog.clear()
+        self._report.offline = True
+
+    def _end_rest(self, status: Status, number: int) -> None:
+        """Every message that only the hosts from `number` on could have taken gets this status, without a connection."""
+        notify = self.notify_failure if status.final else self.notify_deferred
+        hosts = [] if status.final else self._course.hosts(number)
+        while not self._stopping.is_set() and (item := self._backlog.take_stuck(number)) is not None:
+            consignment = self._consign(item)
+            if consignment is not None:
+                consignment.stop, consignment.hosts = END, hosts
+                notify(consignment, dict.fromkeys(consignment.recipients, status))
+                self.notify_told(consignment)
 
     def defer_unknown(self, consignment: Consignment, error: BaseException) -> None:
         """A bug of ours must not bounce or lose mail: whatever has no status yet waits (law 2)."""
-        missing = [index for index in consignment.recipients if index not in consignment.statuses]
+        known = consignment.statuses.keys() | consignment.elsewhere
+        missing = [index for index in consignment.recipients if index not in known]
         reason = deferred("4.3.0", f"internal error of smartrelay: {type(error).__name__}")
         self.notify_deferred(consignment, dict.fromkeys(missing, reason))
         self.notify_told(consignment)
@@ -275,3 +362,8 @@ class _AttemptManager:
         sentence = f"the spool cannot be written as it must be: {error.strerror or error}"
         if self._report.complain(sentence):
             self._log.error(f"{queue_id}: {sentence}")
+
+
+def _is_policy(status: Status) -> bool:
+    """Whether a no was to this sender at this host (not allowed, over quota), and so says nothing of other hosts."""
+    return status.dsn.startswith("5.7.") and status.phase in (Phase.MAIL, Phase.RCPT) and status.code != _UNAUTHENTICATED

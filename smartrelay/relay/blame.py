@@ -65,9 +65,11 @@ _BY_CODE: dict[tuple[Phase, int], tuple[Scope, str]] = {
 _BY_TROUBLE: dict[Trouble, tuple[Scope, str, str]] = {
     Trouble.NO_HOST: (_H, DEFERRED, "4.4.3"),
     Trouble.NO_ROUTE: (_H, DEFERRED, "4.4.1"),
+    Trouble.NO_NETWORK: (_H, DEFERRED, "4.4.1"),
     Trouble.TIMEOUT: (_H, DEFERRED, "4.4.2"),
     Trouble.LOST: (_M, DEFERRED, "4.4.2"),
     Trouble.PROTOCOL: (_M, DEFERRED, "4.5.0"),
+    Trouble.LOOP: (_H, DEFERRED, "4.4.6"),
     Trouble.TLS: (_H, DEFERRED, "4.7.5"),
     Trouble.NO_TLS: (_A, DEFERRED, "4.7.4"),
     Trouble.CERTIFICATE: (_A, DEFERRED, "4.7.5"),
@@ -84,15 +86,19 @@ LONGEST_TEXT = 500
 _BEFORE_MAIL = frozenset({*_OPENING, Phase.STARTTLS, Phase.TLS, Phase.AUTH})
 
 
-def judge(answer: Answer, host: str) -> Judgement:
-    """What `answer` means for whom; host: who was asked, for the record."""
+def judge(answer: Answer, host: str, *, exchanger: bool = False) -> Judgement:
+    """What `answer` means for whom; host: who was asked, for the record. exchanger: it is one of the recipient's domain, where
+    we have no account: what would be our account's fault at a relay is the host's there, and 530 a no like any other."""
     if answer.trouble is not None:
-        return _judge_trouble(answer, host)
+        found = _judge_trouble(answer, host)
+        return found._replace(scope=_H) if exchanger and found.scope is _A else found
     reply = answer.reply
     if reply is None:
         return Judgement(_M, Status(DEFERRED, "4.3.0", _kept(answer.text or "no answer"), host=host, phase=answer.phase))
     key = (answer.phase, reply.code)
     scope, action = _BY_CODE.get(key) or _BY_REPLY.get((answer.phase, reply.kind), (_M, DEFERRED))
+    if exchanger and scope is _A:
+        scope, action = _BY_REPLY[answer.phase, reply.kind] if answer.phase not in _BEFORE_MAIL else (_H, DEFERRED)
     dsn = reply.enhanced
     if action == DEFERRED and not dsn.startswith("4"):
         # a no that we do not take for final must not look final in the log
@@ -106,6 +112,8 @@ def _judge_trouble(answer: Answer, host: str) -> Judgement:
     text = answer.text
     if trouble is Trouble.CONTENT:
         dsn, _, text = text.partition(" ")
+    if trouble is Trouble.PROTOCOL and answer.phase is Phase.STARTTLS:
+        dsn = "4.7.0"  # somebody on the way, perhaps (RFC 3207 section 6)
     if trouble in (Trouble.LOST, Trouble.PROTOCOL) and answer.phase in _BEFORE_MAIL:
         scope = _H
     doubt = answer.phase in _TEXT_SENT and trouble in (Trouble.LOST, Trouble.TIMEOUT, Trouble.PROTOCOL, Trouble.STOPPED)

@@ -34,6 +34,7 @@ class Connections:
     def begin(self) -> None:
         """Another host: what the one before it allowed does not count."""
         self._window = min(_FIRST, self._most)
+        self._stood = False
         self._full = False
         self._since_full = 0
 
@@ -42,8 +43,8 @@ class Connections:
         return self.workers < min(self._window, -(-backlog // _PER_CONNECTION))
 
     def have_room(self) -> bool:
-        """Whether one more would not get in the way of those that there are."""
-        return not self.workers or self.pace.free
+        """Whether one more would not get in the way of those that there are. A host that is down is found out by one."""
+        return not self.workers or (self._stood and self.pace.free)
 
     def look(self) -> None:
         """Where there are too many, has one of them end behind the message that it is at: one for each judgement."""
@@ -76,6 +77,7 @@ class Connections:
         with self._lock:
             self._opening -= 1
             self._open += stands
+            self._stood = self._stood or stands
 
     def ended(self) -> None:
         """One that stood has ended."""
@@ -83,10 +85,11 @@ class Connections:
             self._open -= 1
 
     def succeeded(self) -> None:
-        """A message went through."""
+        """A message went through. It says nothing of more connections than there are."""
         with self._lock:
             if not self._full:
-                self._window = min(self._most, self._window * 2)
+                if self._open >= self._window:
+                    self._window = min(self._most, self._window * 2)
                 return
             self._since_full += 1
             if self._since_full >= _BEFORE_ONE_MORE:

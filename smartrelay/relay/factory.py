@@ -4,8 +4,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from smartrelay.config import Config
+from smartrelay.relay.course import Stop
 from smartrelay.relay.relayer import ESMTPManagedRelayer, SMTPManagedRelayer
-from smartrelay.routing.relays import Endpoint, NextHop
+from smartrelay.routing.candidates import Candidate
+from smartrelay.routing.relays import NextHop
 from smartrelay.smtp.connector import Connector, Target, connect
 from smartrelay.smtp.dialogue import Answer
 from smartrelay.smtp.opening import Policy, open_session
@@ -27,8 +29,9 @@ class SMTPManagedRelayerFactory:
         self._connector = connector
         self.live: set[Session] = set()
 
-    def policy(self, endpoint: Endpoint) -> Policy:
-        """How this next hop is spoken to at `endpoint`."""
+    def policy(self, candidate: Candidate) -> Policy:
+        """How this next hop is spoken to at `candidate`."""
+        endpoint = candidate.endpoint
         auth, relay = self._hop.auth, self._hop.relay
         return Policy(
             hostname=self._config.hostname,
@@ -44,21 +47,32 @@ class SMTPManagedRelayerFactory:
             window=relay.pipeline_window or self._config.limits.pipeline_window,
             certificate=relay.client_certificate,
             key=relay.client_key,
+            exchanger=candidate.exchanger,
         )
 
-    def build_relayer(self, endpoint: Endpoint, manager: "_AttemptManager") -> SMTPManagedRelayer | Answer:
+    def build_relayer(self, stop: Stop, manager: "_AttemptManager") -> SMTPManagedRelayer | Answer:
         """A relayer on a new connection, or the answer that says why there is none. Raises ConfigError (unusable files)."""
-        target = Target(endpoint.host, endpoint.port, endpoint.path, self._hop.relay.source_address)
-        session = open_session(target, self.policy(endpoint), connector=self._connector)
+        _, candidate = stop
+        endpoint = candidate.endpoint
+        target = Target(
+            endpoint.host, endpoint.port, endpoint.path, self._hop.relay.source_address, addresses=candidate.addresses
+        )
+        session = open_session(target, self.policy(candidate), connector=self._connector)
         if isinstance(session, Answer):
             return session
         self.live.add(session)
         session.on_close = self.live.discard
         session.client.wire.on_wait = manager.connections.pace.note
-        return self.relayer(session, manager, self._config.limits.max_messages_per_connection, self._stopping)
+        return self.relayer(session, manager, stop, self._config.limits.max_messages_per_connection, self._stopping)
 
 
 class ESMTPManagedRelayerFactory(SMTPManagedRelayerFactory):
     """Opens ESMTP sessions."""
 
     relayer = ESMTPManagedRelayer
+
+
+def factory_for(hop: NextHop, config: Config, stopping: threading.Event) -> SMTPManagedRelayerFactory:
+    """The factory that speaks what a next hop's rule asks for."""
+    kind = ESMTPManagedRelayerFactory if hop.protocol == "esmtp" else SMTPManagedRelayerFactory
+    return kind(hop, config, stopping)

@@ -10,14 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from smartrelay.mail import dsn
 from smartrelay.mail.envelope import Envelope, Recipient
+from smartrelay.mail.notice import Action, Origin, Outcome, wants
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status, deferred
 from smartrelay.maillog import MailLog
 from smartrelay.relay.report import Report
 from smartrelay.relay.schedule import next_attempt
 from smartrelay.spool import queue_id
-from smartrelay.spool.history import attempt, bounced
+from smartrelay.spool.history import Notice, attempt, bounced, postponed
 from smartrelay.spool.message import MessageInHand
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import NoSuchMessage
@@ -28,9 +28,23 @@ _ROW = 900
 
 class Consignment:
     """One message for some of its recipients, at one next hop. statuses: what came of each, by index; fresh: those of them
-    that are not written down yet."""
+    that are not written down yet; elsewhere: those who are to be offered to another host. stop: where on the hop's course.
+    hosts: the keys of those of which none can be used, where there are several."""
 
-    __slots__ = ("fresh", "hop", "message", "queue_id", "recipients", "retried", "started", "statuses", "taken")
+    __slots__ = (
+        "elsewhere",
+        "fresh",
+        "hop",
+        "hosts",
+        "message",
+        "queue_id",
+        "recipients",
+        "retried",
+        "started",
+        "statuses",
+        "stop",
+        "taken",
+    )
 
     def __init__(
         self,
@@ -50,21 +64,27 @@ class Consignment:
         self.started = 0.0
         self.statuses: dict[int, Status] = {}
         self.fresh = fresh or {}
+        self.elsewhere: set[int] = set()
+        self.stop = 0
+        self.hosts: list[str] = []
         self.retried = retried
 
     @property
     def complete(self) -> bool:
         """Whether every recipient has a status."""
-        return len(self.statuses) == len(self.recipients)
+        return len(self.statuses) + len(self.elsewhere) == len(self.recipients)
 
 
 class _Work:
-    """What is left to do for one message in this pass. shares: how many next hops have not finished with it."""
+    """What is left to do for one message in this pass. shares: how many next hops have not finished with it. deferred:
+    whether anybody is to be tried again. until: when the first of the budgets returns that it waits for, 0 for none."""
 
-    __slots__ = ("lock", "logged", "message", "shares", "users")
+    __slots__ = ("deferred", "lock", "logged", "message", "shares", "until", "users")
 
     def __init__(self, shares: int) -> None:
         self.shares = shares
+        self.deferred = False
+        self.until = 0.0
         self.users = 0
         self.logged = False
         self.message: MessageInHand | None = None
@@ -145,13 +165,16 @@ class Ledger:
     def write(self, consignment: Consignment) -> None:
         """Writes down what came of a consignment. Raises OSError when it cannot; the message then stays as it was."""
         message, now = consignment.message, self._clock()
-        with self._work[message.queue_id].lock:
+        work = self._work[message.queue_id]
+        with work.lock:
+            work.deferred = work.deferred or any(status.action == DEFERRED for status in consignment.fresh.values())
             before = set(message.history.waiting)
             failed = self._to_be_told(message, consignment.fresh)
             ended = {index for index, status in consignment.fresh.items() if status.final}
             if failed or before - ended:
                 number = len(message.history.notices) + 1
-                message.record(attempt(now, consignment.hop, consignment.fresh, number, failed), sync=bool(ended))
+                event = attempt(now, consignment.hop, consignment.fresh, number, failed, consignment.hosts)
+                message.record(event, sync=bool(ended))
             else:
                 # the unlink alone is the verdict when nothing waits and nobody has to be told
                 for index, status in consignment.fresh.items():
@@ -161,6 +184,15 @@ class Ledger:
         self._count(consignment, now)
         consignment.statuses |= consignment.fresh
         consignment.fresh = {}
+
+    def postpone(self, consignment: Consignment, until: float) -> None:
+        """The relay's budget is used up: the message waits until then, and this was no attempt. Raises OSError."""
+        message = consignment.message
+        work = self._work[message.queue_id]
+        with work.lock:
+            work.until = min(work.until or until, until)
+            message.record(postponed(self._clock(), consignment.hop, until), sync=False)
+        self._report.add(postponed=1)
 
     def give_back(self, one: str, *, finished: bool) -> None:
         """One next hop lets the message go; finished: with its share, or to come back for it."""
@@ -175,7 +207,7 @@ class Ledger:
                 self._queue.put_back(one)
                 work.message = None
                 return
-            self._conclude(message)
+            self._conclude(message, work)
         self._forget(one, work, all_shares=True)
 
     def add_share(self, one: str) -> None:
@@ -192,14 +224,15 @@ class Ledger:
             with self._lock:
                 self._work.pop(one, None)
 
-    def _conclude(self, message: MessageInHand) -> None:
+    def _conclude(self, message: MessageInHand, work: _Work) -> None:
         """The pass is done with the message: it leaves the queue, or waits for its next attempt."""
         history = message.history
         if not history.waiting and not history.owed:
             self._log.removed(self._queue.done(message.queue_id))
             self._report.add(messages=1)
             return
-        self._queue.set_waiting(message.queue_id, self._next_attempt(message))
+        due = self._next_attempt(message) if work.deferred or not work.until else work.until
+        self._queue.set_waiting(message.queue_id, min(due, work.until) if work.until else due)
 
     def _next_attempt(self, message: MessageInHand) -> float:
         history = message.history
@@ -216,7 +249,7 @@ class Ledger:
         if not message.envelope.reverse_path:
             self._log.dropped(message.queue_id, "it is a notice itself (double bounce)")
             return []
-        wanted = [index for index in failed if dsn.wants_failure(recipients[index].notify)]
+        wanted = [index for index in failed if wants(recipients[index].notify, Action.FAILED)]
         if not wanted:
             self._log.dropped(message.queue_id, "the sender asked for none (NOTIFY)")
         return wanted
@@ -226,27 +259,32 @@ class Ledger:
         for notice in message.history.owed:
             one = queue_id.derived(int(notice.called * 1e6), message.queue_id, notice.number)
             if not self._queue.is_published(one):
-                self._publish(message, notice.number, notice.recipients, one)
+                self._publish(message, notice, one)
             message.record(bounced(self._clock(), notice.number), sync=True)
             self._log.notified(message.queue_id, one)
             self._report.add(notices=1)
 
-    def _publish(self, message: MessageInHand, number: int, recipients: list[int], one: str) -> None:
+    def _publish(self, message: MessageInHand, notice: Notice, one: str) -> None:
+        from smartrelay.mail import dsn  # few passes have anything to tell
+
         now = self._clock()
-        origin = dsn.Origin(message.queue_id, message.envelope, dsn.header_of(message.text()))
+        origin = Origin(message.queue_id, message.envelope, message.text)
         unknown = deferred("5.0.0", "no reason is recorded")
-        failed = [(index, message.history.last[index] or unknown) for index in recipients if index < message.history.count]
+        failed = [
+            Outcome(index, Action.FAILED, message.history.last[index] or unknown, notice.called) for index in notice.recipients
+        ]
         envelope = Envelope(
             "",
             [Recipient(message.envelope.reverse_path)],
             now,
             message.envelope.uid,
             f"<{one}@{self._hostname}>",
-            notice_of=(message.queue_id, number),
+            notice_of=(message.queue_id, notice.number),
         )
         draft = self._queue.create_new_message(envelope, one)
         try:
-            draft.write(dsn.bounce(origin, failed, one, self._hostname, now))
+            for block in dsn.notice(origin, failed, one, self._hostname, now):
+                draft.write(block)
             draft.commit(exclusive=True)
         except BaseException:
             draft.discard()

@@ -6,20 +6,25 @@ more before it ends. Each next hop has its own threads, so that a slow one delay
 
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 from smartrelay.config import Config
 from smartrelay.mail.envelope import Envelope
 from smartrelay.mail.status import Status, deferred
 from smartrelay.maillog import MailLog
 from smartrelay.relay.attempt import _AttemptManager
-from smartrelay.relay.factory import ESMTPManagedRelayerFactory, SMTPManagedRelayerFactory
+from smartrelay.relay.budget import Budgets
+from smartrelay.relay.factory import SMTPManagedRelayerFactory, factory_for
 from smartrelay.relay.flag import Flag
+from smartrelay.relay.hosts import Hosts
 from smartrelay.relay.ledger import Consignment, Ledger
 from smartrelay.relay.pace import Pace
 from smartrelay.relay.report import Report
+from smartrelay.relay.schedule import DOUBTFUL
 from smartrelay.routing.relays import NextHop, Routes
 from smartrelay.smtp.dialogue import Phase
+from smartrelay.spool.history import History
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
@@ -45,12 +50,14 @@ class SmartHostESMTPRelayingManager:
     """Relays what is due; each relay rule says whether it is spoken to in ESMTP or plain SMTP.
 
     wanted: which messages (None: all that are due); everything: whatever their next attempt. progress: called now and then.
+    budgets: what may be sent in what time, None where no rate is set.
     """
 
     def __init__(
         self,
         queue: Queue,
         routes: Routes,
+        hosts: Hosts,
         config: Config,
         log: MailLog,
         *,
@@ -58,24 +65,31 @@ class SmartHostESMTPRelayingManager:
         everything: bool = False,
         clock: Callable[[], float] = time.time,
         pace: Callable[[], Pace] = Pace,
+        budgets: Budgets | None = None,
         progress: Callable[[Report, int], None] = lambda report, backlog: None,
     ) -> None:
         self.report = Report()
         self._queue = queue
         self._routes = routes
+        self._hosts = hosts
         self._config = config
         self._log = log
         self._wanted = wanted
         self._everything = everything
         self._clock = clock
         self._pace = pace
+        self._budgets = budgets
         self._progress = progress
         self._stopping = Flag()
         self._hurry = Flag()
         self._changed = threading.Condition()
         self._attempts: dict[NextHop, _AttemptManager] = {}
         self._factories: dict[NextHop, SMTPManagedRelayerFactory] = {}
+        self._unbegun: dict[_AttemptManager, None] = {}
+        self._at_work: dict[_AttemptManager, None] = {}
+        self._by_rule: Counter[str] = Counter()
         self._workers: set[threading.Thread] = set()
+        self._looked_for_recovered = False
         self._seen: set[str] = set()
         self._ledger = Ledger(queue, log, self.report, config.hostname, config.retry, clock)
 
@@ -100,6 +114,9 @@ class SmartHostESMTPRelayingManager:
         if self._stopping.is_set():
             self._wind_up()
         self._ledger.settle()
+        self._hosts.memory.save()
+        if self._budgets is not None:
+            self._budgets.save()
         self.report.waiting = self._queue.count_waiting()
         return self.report
 
@@ -108,16 +125,36 @@ class SmartHostESMTPRelayingManager:
         while not self._stopping.is_set():
             self._start_workers()
             self._progress(self.report, self._backlog())
-            if not self._workers and not self._backlog():
-                if not self._look():
+            if not self._workers and not self._unbegun:
+                if not self._look() and not self._hurry_recovered():
                     break
                 continue
             with self._changed:
-                self._changed.wait(_RAMP if len(self._workers) > 1 or self._wanting() else _LOOK)
+                self._changed.wait(_RAMP if len(self._workers) > 1 or self._wants_more() else _LOOK)
             if time.monotonic() - looked >= _LOOK:
                 self._ledger.settle()
+                if self._budgets is not None:
+                    self._budgets.save()
                 self._look()
                 looked = time.monotonic()
+
+    def _hurry_recovered(self) -> bool:
+        """Makes due what was deferred because of a host that has recovered in this pass; whether there was any. One look at
+        the deferred mail, when everything else is done."""
+        recovered = self._hosts.memory.recovered
+        if self._looked_for_recovered or not recovered or self._wanted is not None or self._everything:
+            return False
+        self._looked_for_recovered = True
+
+        def waits_for_it(envelope: Envelope, history: History) -> bool:
+            if history.doubts >= DOUBTFUL:
+                return False
+            return any(
+                hop is not None and self._hosts.has_recovered(hop, history, indices)
+                for hop, indices in self._hops(envelope, history.waiting).items()
+            )
+
+        return self._queue.make_due(waits_for_it) > 0
 
     # planning
 
@@ -144,7 +181,7 @@ class SmartHostESMTPRelayingManager:
         if self._wanted is None and self._routes.only is not None:
             # nothing in its envelope can change its way: whoever takes it in hand reads it, once
             self._ledger.plan(one, 1)
-            self._attempt(self._routes.only).add(one, None)
+            self._add(self._routes.only, one, None)
             return True
         try:
             envelope = self._queue.get_envelope(one)
@@ -159,40 +196,43 @@ class SmartHostESMTPRelayingManager:
         single = len(hops) == 1 and nowhere is None
         for hop, recipients in hops.items():
             if hop is not None:
-                self._attempt(hop).add(one, None if single else tuple(recipients))
+                self._add(hop, one, None if single else tuple(recipients))
         if nowhere is not None:
             self._defer(one, nowhere, deferred("4.3.5", "no [[relay]] rule is for this sender and recipient"))
         return True
 
-    def _hops(self, envelope: Envelope) -> dict[NextHop | None, list[int]]:
-        """The recipients, by index, for each next hop."""
+    def _hops(self, envelope: Envelope, indices: Iterable[int] | None = None) -> dict[NextHop | None, list[int]]:
+        """The recipients (all of them, or those), by index, for each next hop."""
         hops: dict[NextHop | None, list[int]] = {}
-        for index, recipient in enumerate(envelope.recipients):
-            # a notice takes the way that its addressee's own mail takes
-            hop = self._routes.next_hop(envelope.reverse_path or recipient.address, recipient.address)
-            hops.setdefault(hop, []).append(index)
+        for index in range(len(envelope.recipients)) if indices is None else indices:
+            address = envelope.recipients[index].address
+            hops.setdefault(self._routes.next_hop(envelope.reverse_path, address), []).append(index)
         return hops
 
-    def _attempt(self, hop: NextHop) -> _AttemptManager:
-        if hop not in self._attempts:
-            factory = self._factory(hop)
-            self._factories[hop] = factory
-            self._attempts[hop] = _AttemptManager(
+    def _add(self, hop: NextHop, one: str, recipients: tuple[int, ...] | None) -> None:
+        attempt = self._attempts.get(hop)
+        if attempt is None:
+            self._factories[hop] = self._factory(hop)
+            attempt = self._attempts[hop] = _AttemptManager(
                 hop,
-                factory,
+                self._factories[hop],
                 self._ledger,
+                self._hosts,
                 self.report,
                 self._log,
-                self._config.limits.max_connections_per_host,
+                self._config.limits,
                 self._stopping,
                 self._clock,
                 self._pace(),
+                self._budgets,
             )
-        return self._attempts[hop]
+        attempt.add(one, recipients)
+        with self._changed:
+            if attempt not in self._at_work:
+                self._unbegun[attempt] = None
 
     def _factory(self, hop: NextHop) -> SMTPManagedRelayerFactory:
-        kind = ESMTPManagedRelayerFactory if hop.protocol == "esmtp" else SMTPManagedRelayerFactory
-        return kind(hop, self._config, self._stopping)
+        return factory_for(hop, self._config, self._stopping)
 
     def _defer(self, one: str, recipients: list[int], status: Status) -> None:
         """Defers recipients that have nowhere to go."""
@@ -212,42 +252,82 @@ class SmartHostESMTPRelayingManager:
     # working
 
     def _backlog(self) -> int:
-        return sum(attempt.backlog for attempt in self._attempts.values())
+        with self._changed:
+            return sum(attempt.backlog for attempt in (*self._unbegun, *self._at_work))
 
-    def _wanting(self) -> list[_AttemptManager]:
-        """The next hops for which one more worker would be within the limits and of use."""
-        if len(self._workers) >= self._config.limits.max_connections:
-            return []
-        return [attempt for attempt in self._attempts.values() if attempt.connections.are_too_few(attempt.backlog)]
+    def _wants_more(self) -> bool:
+        """Whether a next hop that has workers would have more, sooner or later."""
+        with self._changed:
+            return self._is_room() and any(each.connections.are_too_few(each.backlog) for each in self._at_work)
+
+    def _is_room(self) -> bool:
+        return len(self._workers) < self._config.limits.max_connections
 
     def _start_workers(self) -> None:
-        """Starts a worker wherever one is of use, one for each next hop in turn, within the limits; lets one go where there
-        are too many."""
-        for attempt in self._attempts.values():
-            attempt.connections.look()
-        # a pass that is to stop would start them for ever: they end at once, and their mail waits on
-        while not self._stopping.is_set():
-            wanting = [attempt for attempt in self._wanting() if attempt.connections.have_room()]
-            if not wanting:
-                break
-            for attempt in wanting[: self._config.limits.max_connections - len(self._workers)]:
-                attempt.connections.workers += 1
-                worker = threading.Thread(target=self._work, args=(attempt,), name=f"relay {attempt.hop.name}", daemon=True)
+        """Starts workers within the limits: one for each next hop that has none, then one more wherever it is of use. Lets one
+        go where there are too many."""
+        with self._changed:
+            for attempt in self._at_work:
+                attempt.connections.look()
+            # a pass that is to stop would start them for ever: they end at once, and their mail waits on
+            while self._is_room() and not self._stopping.is_set():
+                begun = self._begin()
+                if begun is None:
+                    break
+                worker = threading.Thread(target=self._work, args=(begun,), name=f"relay {begun.hop.title}", daemon=True)
                 self._workers.add(worker)
                 worker.start()
 
+    def _begin(self) -> _AttemptManager | None:
+        """The next hop for which a worker is to work now, counted as having it; the lock is held."""
+        found = next((each for each in self._unbegun if self._may_have_more(each) and not each.is_held_up), None)
+        if found is not None:
+            del self._unbegun[found]
+            self._at_work[found] = None
+        else:
+            # the one with the fewest first, so that they grow side by side
+            found = min(
+                (each for each in self._at_work if self._may_have_more(each) and each.wants_more),
+                key=lambda each: each.connections.workers,
+                default=None,
+            )
+        if found is not None:
+            found.connections.workers += 1
+            self._by_rule[found.hop.name] += 1
+        return found
+
+    def _may_have_more(self, attempt: _AttemptManager) -> bool:
+        most = attempt.hop.relay.max_connections
+        return not most or self._by_rule[attempt.hop.name] < most
+
     def _work(self, attempt: _AttemptManager) -> None:
-        try:
-            attempt.work()
-        except Exception as error:
-            # a dead worker defers what it had in hand (law 2); the pass goes on without it
-            self.report.failed = True
-            self._log.error(f"a bug of smartrelay: {type(error).__name__}: {error} at {_where(error)}")
-        finally:
-            with self._changed:
-                attempt.connections.left()
+        """A worker's life: one next hop, then another that has nobody."""
+        following: _AttemptManager | None = attempt
+        while following is not None:
+            at = following
+            try:
+                at.work()
+            except Exception as error:
+                # a dead worker defers what it had in hand (law 2); the pass goes on without it
+                self.report.failed = True
+                self._log.error(f"a bug of smartrelay: {type(error).__name__}: {error} at {_where(error)}")
+            finally:
+                following = self._after(at)
+
+    def _after(self, attempt: _AttemptManager) -> _AttemptManager | None:
+        """A worker has left this next hop; the one that it goes on to, if any."""
+        with self._changed:
+            attempt.connections.left()
+            self._by_rule[attempt.hop.name] -= 1
+            if not attempt.connections.workers:
+                del self._at_work[attempt]
+                if attempt.backlog:
+                    self._unbegun[attempt] = None
+            following = self._begin() if self._unbegun and not self._stopping.is_set() else None
+            if following is None:
                 self._workers.discard(threading.current_thread())
                 self._changed.notify_all()
+            return following
 
     def _wind_up(self) -> None:
         """Ends the pass early: transactions may finish, then their sockets are shut and the verdicts written."""

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
-from smartrelay.relay.blame import Judgement, judge
+from smartrelay.relay.blame import Judgement, Scope, judge
+from smartrelay.relay.course import Stop
 from smartrelay.relay.ledger import Consignment
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.smtp.session import Session
@@ -50,12 +51,14 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         self,
         session: Session,
         manager: "_AttemptManager",
+        stop: Stop,
         most: int,
         stopping: threading.Event,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.manager = manager
         self.session = session
+        self._stop, self._candidate = stop
         self.last_trouble: Judgement | None = None
         self.retired = False
         self._left = most
@@ -85,7 +88,7 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         self.retired = self.retired or self.manager.connections.is_surplus()
         if self._left <= 0 or self.retired:
             return None
-        consignment = self.manager.take()
+        consignment = self.manager.take(self._stop)
         if consignment is None:
             return None
         self._left -= 1
@@ -114,8 +117,13 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
             self.manager.put_back(consignment, retried=consignment.retried or not untouched)
             self._in_hand.remove(consignment)
             return
-        judgements = {index: judge(self._known(answer), self.session.peer) for index, answer in answered.items()}
-        if self.session.over and judgements:
+        peer, exchanger = self.session.peer, self._candidate.exchanger
+        judgements = {index: judge(self._known(answer), peer, exchanger=exchanger) for index, answer in answered.items()}
+        account = next((each for each in judgements.values() if each.scope is Scope.ACCOUNT), None)
+        if account is not None:
+            # what is wrong with our account is so for all mail: no more of it is offered here
+            self.last_trouble, self._left = account, 0
+        elif self.session.over and judgements and self.last_trouble is None:
             self.last_trouble = list(judgements.values())[-1]
         self.sent_mail(consignment, {index: judgement.status for index, judgement in judgements.items()})
         if consignment.complete:

@@ -5,14 +5,16 @@ import threading
 
 class Report:
     """Counts of one pass. sent, deferred, bounced: recipients. messages: that left the queue. waiting: messages still in
-    it. doubtful: recipients that may get their mail twice. notices: bounces written. trouble: sentences for the operator,
-    once each; failed: the spool could not be written as it had to (exit code 74)."""
+    it. postponed: messages that a rate budget holds back. doubtful: recipients that may get their mail twice. notices: bounces
+    written. offline: this machine had no way to some host. trouble: sentences for the operator, once each. misconfigured: a
+    file that the configuration names cannot be used (exit code 78). failed: the spool could not be written as it had to
+    (exit code 74)."""
 
     def __init__(self, waiting: int = 0) -> None:
         self.sent = self.deferred = self.bounced = self.doubtful = 0
-        self.messages = self.notices = self.connections = 0
+        self.messages = self.notices = self.postponed = self.connections = 0
         self.waiting = waiting
-        self.stopped = self.failed = False
+        self.stopped = self.offline = self.misconfigured = self.failed = False
         self.trouble: list[str] = []
         self._lock = threading.Lock()
 
@@ -38,7 +40,11 @@ class Report:
     def sentence(self) -> str:
         """For people."""
         parts = [f"{self.sent} sent", f"{self.deferred} deferred", f"{self.bounced} bounced"]
+        if self.postponed:
+            parts.append(f"{self.postponed} held back by a rate")
         text = ", ".join(parts)
         if self.doubtful:
             text += f" ({self.doubtful} of the deferred may have arrived)"
+        if self.offline:
+            text = f"offline, no attempt is counted: {text}"
         return f"{text}; {self.waiting} message{'' if self.waiting == 1 else 's'} waiting"

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from smartrelay.config import Timeouts
+from smartrelay.mail.international import NoSuchDomainName, a_labels
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble, extensions
-from smartrelay.smtp.international import NoSuchDomainName, a_labels
 from smartrelay.smtp.signin import sign_in
 from smartrelay.smtp.transaction import unreadable
 from smartrelay.smtp.wire import Line, SessionBroken, Wire
@@ -65,14 +65,16 @@ class SMTPClient(smtplib.SMTP):
         """EHLO, or HELO when the server does not know it or `extended` is false; forgets all that was offered before."""
         self.extensions = {}
         if extended or self.lmtp:
-            answer = self.wire.command(Phase.EHLO, f"{'LHLO' if self.lmtp else 'EHLO'} {self._name()}\r\n".encode("ascii"))
+            answer = self.wire.command(Phase.EHLO, f"{'LHLO' if self.lmtp else 'EHLO'} {self.name()}\r\n".encode("ascii"))
             if answer.good and answer.reply is not None:
                 self.extensions = extensions(answer.reply)
             if self.lmtp or answer.reply is None or answer.reply.code not in _HELO_INSTEAD:
                 return answer
-        return self.wire.command(Phase.EHLO, f"HELO {self._name()}\r\n".encode("ascii"))
+        return self.wire.command(Phase.EHLO, f"HELO {self.name()}\r\n".encode("ascii"))
 
-    def _name(self) -> str:
+    def name(self) -> str:
+        """What we call ourselves: our host's name in A-labels or, failing that, the address that we speak from, in brackets
+        (RFC 5321 section 4.1.4)."""
         if "." in self.hostname:
             try:
                 return a_labels(self.hostname)
@@ -96,6 +98,9 @@ class SMTPClient(smtplib.SMTP):
         try:
             self.wire.must_be_quiet(Phase.STARTTLS)
         except SessionBroken as broken:
+            if broken.answer.trouble is Trouble.PROTOCOL:
+                text = "the server said something in clear before the TLS hand-shake"
+                raise SessionBroken(Answer(Phase.STARTTLS, trouble=Trouble.PROTOCOL, text=text)) from broken
             if broken.answer.trouble is not Trouble.LOST:
                 raise
             self.close()

@@ -19,16 +19,22 @@ from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 HEAD_START = 0.25
 """Seconds before the next address is tried beside those that have not answered (RFC 8305 section 5)."""
 
+_NO_NETWORK = (errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""What the system says at once where this machine has no way there, whatever the other side does."""
+
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
 class Target(NamedTuple):
-    """Where to connect. path: a local socket instead of host and port. source: own addresses to come from, by family."""
+    """Where to connect. path: a local socket instead of host and port. source: own addresses to come from, by family.
+    addresses: the host's, () for the system's resolver to find. without: addresses that are not wanted again."""
 
     host: str
     port: int = 0
     path: str = ""
     source: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.path or (f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
@@ -45,10 +51,11 @@ def connect(target: Target, timeouts: Timeouts) -> socket.socket | Answer:
     """Connects over TCP to the first address that answers, or to a local socket."""
     if target.path:
         return _connect_local(target, timeouts)
-    addresses = _addresses(target, timeouts.lookup)
+    addresses = addresses_of(target, timeouts.lookup)
     if isinstance(addresses, Answer):
         return addresses
-    return _Race(target, addresses, timeouts.connect).run()
+    wanted = [address for address in addresses if address[1][0] not in target.without]
+    return _Race(target, wanted, timeouts.connect).run()
 
 
 def _connect_local(target: Target, timeouts: Timeouts) -> socket.socket | Answer:
@@ -66,25 +73,29 @@ def _failed(what: str, error: OSError) -> Answer:
     if isinstance(error, ConnectionResetError):
         # it stood, and was closed before a word was said
         return Answer(Phase.GREETING, trouble=Trouble.LOST, text=f"{Trouble.LOST} while {Phase.GREETING}")
-    timeout = isinstance(error, TimeoutError)
-    reason = "connection timed out" if timeout else (error.strerror or str(error)).lower()
-    return Answer(Phase.CONNECT, trouble=Trouble.TIMEOUT if timeout else Trouble.NO_ROUTE, text=f"{what}: {reason}")
+    if isinstance(error, TimeoutError):
+        return Answer(Phase.CONNECT, trouble=Trouble.TIMEOUT, text=f"{what}: connection timed out")
+    trouble = Trouble.NO_NETWORK if error.errno in _NO_NETWORK else Trouble.NO_ROUTE
+    return Answer(Phase.CONNECT, trouble=trouble, text=f"{what}: {(error.strerror or str(error)).lower()}")
 
 
-def _addresses(target: Target, seconds: float) -> list[Address] | Answer:
-    literal = _literal(target)
-    return [literal] if literal is not None else _looked_up(target, seconds)
+def addresses_of(target: Target, seconds: float) -> list[Address] | Answer:
+    """A host's addresses in the order in which they are tried, or the answer that says why there are none; the system's
+    resolver is waited for so many seconds."""
+    if target.addresses:
+        return interleaved([_address(text, target.port) for text in target.addresses])
+    literal = _literal(target.host)
+    return [_address(literal, target.port)] if literal else _looked_up(target, seconds)
 
 
-def _literal(target: Target) -> Address | None:
-    """The address that the host is named by, if it is: then there is nobody to ask."""
+def _literal(host: str) -> str:
+    """The address that a host is named by, as the system writes it: then there is nobody to ask. "" for a name."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
-            socket.inet_pton(family, target.host)
+            return socket.inet_ntop(family, socket.inet_pton(family, host))
         except (OSError, ValueError):  # not of this family, no address at all
             continue
-        return family, (target.host, target.port)
-    return None
+    return ""
 
 
 def _looked_up(target: Target, seconds: float) -> list[Address] | Answer:
@@ -104,6 +115,10 @@ def _looked_up(target: Target, seconds: float) -> list[Address] | Answer:
         return results.get(timeout=seconds)
     except queue.Empty:
         return Answer(Phase.LOOKUP, trouble=Trouble.TIMEOUT, text=f"looking up host {host} timed out")
+
+
+def _address(text: str, port: int) -> Address:
+    return (socket.AF_INET6, (text, port, 0, 0)) if ":" in text else (socket.AF_INET, (text, port))
 
 
 def interleaved(addresses: list[Address]) -> list[Address]:
@@ -148,7 +163,8 @@ class _Race:
             for connection, _, _ in self.running.values():
                 connection.close()
         if self.failures:
-            return self.failures[0]
+            # the first that says something of the host, not of a family that this network has not
+            return next((answer for answer in self.failures if answer.trouble is not Trouble.NO_NETWORK), self.failures[0])
         return Answer(Phase.LOOKUP, trouble=Trouble.NO_HOST, text=f"host {self.target.host} has no address")
 
     def _start(self, address: Address, now: float) -> socket.socket | None:

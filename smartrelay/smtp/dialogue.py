@@ -50,9 +50,11 @@ class Trouble(StrEnum):
 
     NO_HOST = "host not found"
     NO_ROUTE = "unreachable"
+    NO_NETWORK = "no network"
     TIMEOUT = "timed out"
     LOST = "connection lost"
     PROTOCOL = "protocol error"
+    LOOP = "mail loops back"
     NO_TLS = "TLS not offered"
     TLS = "TLS failed"
     CERTIFICATE = "certificate refused"

@@ -166,7 +166,7 @@ def _new_encoding(change: Change) -> bytes:
 
 def _with_encoding(fields: list[bytes], encoding: bytes) -> list[bytes]:
     """The one Content-Transfer-Encoding field, where the first one stood."""
-    places = [at for at, item in enumerate(fields) if field_name(item) == _CTE.lower()]
-    kept = [item for at, item in enumerate(fields) if at not in places]
-    kept.insert(places[0] if places else len(kept), _CTE + b": " + encoding + b"\n")
+    kept = [item for item in fields if field_name(item) != _CTE.lower()]
+    place = next((at for at, item in enumerate(fields) if field_name(item) == _CTE.lower()), len(kept))
+    kept.insert(place, _CTE + b": " + encoding + b"\n")
     return kept

@@ -113,8 +113,8 @@ class Scram:
     def __init__(self, digest: str, user: str, password: str, nonce: Callable[[int], bytes] = os.urandom) -> None:
         self.satisfied = False
         self._digest = digest
-        self._password = unicodedata.normalize("NFKC", password).encode()
-        name = unicodedata.normalize("NFKC", user).replace("=", "=3D").replace(",", "=2C")
+        self._password = _prepared(password).encode()
+        name = _prepared(user).replace("=", "=3D").replace(",", "=2C")
         self._nonce = base64.b64encode(nonce(18)).decode()
         self._first = f"n={name},r={self._nonce}"
         self._signature: bytes | None = None
@@ -150,6 +150,18 @@ class Scram:
 
     def _hmac(self, key: bytes, message: bytes) -> bytes:
         return hmac.new(key, message, self._digest).digest()
+
+
+def _prepared(text: str) -> str:
+    """A name or password as both sides know it: SASLprep's mapping and normalisation (RFC 4013 sections 2.1 and 2.2). What it
+    prohibits is left to the server, which knows whether anybody has such a password."""
+    if text.isascii():
+        return text
+    import stringprep
+
+    kept = [char for char in text if not stringprep.in_table_b1(char)]
+    spaced = "".join(" " if stringprep.in_table_c12(char) else char for char in kept)
+    return unicodedata.normalize("NFKC", spaced)
 
 
 def _attributes(message: bytes) -> dict[str, str]:

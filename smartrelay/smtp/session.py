@@ -64,7 +64,8 @@ class Session:
         says so, no text of a message is begun, even if its envelope has gone ahead."""
         self._pull, self._tell, self.halted = pull, tell, halted
         try:
-            if self._window > 1 and {"PIPELINING", "CHUNKING"} <= self.client.extensions.keys():
+            # with LMTP a reply for each recipient follows the text, which the stream does not count
+            if self._window > 1 and not self.client.lmtp and {"PIPELINING", "CHUNKING"} <= self.client.extensions.keys():
                 from smartrelay.smtp.stream import Stream
 
                 Stream(self, self._window).run()

@@ -10,7 +10,6 @@ When the connection is lost, exactly the messages whose last octet was written a
 import select
 import socket
 import ssl
-import time
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -27,13 +26,14 @@ _FAILURES = 8
 
 
 class _InAir:
-    """A flight whose octets are being written or whose answers are awaited."""
+    """A flight whose octets are being written or whose answers are awaited. broken: why it cannot count; parting: the server
+    said 421, and so takes nothing."""
 
     def __init__(self, flight: Flight, octets: Iterator[bytes], expected: int) -> None:
         self.flight = flight
         self.octets = octets
         self.expected = expected
-        self.begun = self.written = False
+        self.begun = self.written = self.parting = False
         self.broken: Answer | None = None
         self.chunk: Answer | None = None
 
@@ -80,7 +80,7 @@ class Stream:
             phases = [Phase.RSET, *(phase for phase, _ in flight.lines()), Phase.CHUNK]
             self.session.client.wire.dialogue.sent(phases)
             flying = _InAir(flight, _octets(flight), len(phases))
-            self._since = time.monotonic()
+            self._since = self.session.client.wire.clock()
             self._air.append(flying)
             self._unwritten.append(flying)
 
@@ -91,7 +91,7 @@ class Stream:
             connected = wire.connected()
             self._wait()
             for answer in wire.arrived():
-                self._since = time.monotonic()
+                self._since = wire.clock()
                 self._take(answer)
             if wire.tcp:
                 # a server that sends its replies in small pieces waits for our ACK before the next: 40 ms for nothing
@@ -110,7 +110,7 @@ class Stream:
         wire = self.session.client.wire
         wire.phase = Phase.CHUNK
         # the limit is for a whole answer, or for octets that are taken: a server that drips holds nobody for ever
-        left = self._since + (wire.timeouts.data_block if writing else wire.timeouts.data_end) - time.monotonic()
+        left = self._since + (wire.timeouts.data_block if writing else wire.timeouts.data_end) - wire.clock()
         wire.wait(select.POLLIN | (select.POLLOUT if writing else 0), left)
 
     def _write(self, connected: socket.socket) -> None:
@@ -138,7 +138,7 @@ class Stream:
                 # what the server said before it hung up is still to be read: we meet the end there
                 self._deaf = True
                 return
-            self._since = time.monotonic()
+            self._since = self.session.client.wire.clock()
             self._rest = self._rest[sent:]
 
     def _take(self, answer: Answer) -> None:
@@ -149,8 +149,8 @@ class Stream:
             raise SessionBroken(Answer(Phase.BODY, trouble=Trouble.PROTOCOL, text=text))
         flying.expected -= 1
         if answer.reply is not None and answer.reply.code == 421:
-            self._closing = True
-            flying.broken = flying.broken or answer
+            self._closing = flying.parting = True
+            flying.broken = answer
         elif answer.phase in (Phase.MAIL, Phase.RCPT):
             if flying.broken is None:
                 flying.flight.take(answer)
@@ -169,6 +169,10 @@ class Stream:
     def _finish(self, flying: _InAir) -> None:
         chunk = flying.chunk or Answer(Phase.CHUNK, trouble=Trouble.PROTOCOL, text="no answer")
         good = chunk.good and flying.broken is None and flying.flight.wants_text
+        if chunk.good and flying.broken is not None:
+            # it says yes to the text all the same: who knows under what envelope
+            text = f"the server took a message after it had said no to {flying.broken.phase.name}"
+            flying.broken = Answer(Phase.CHUNK, trouble=Trouble.PROTOCOL, text=text)
         self._failures += not good
         self._finished += 1
         if good or flying.broken is None:
@@ -178,7 +182,7 @@ class Stream:
     def _lost(self, answer: Answer) -> None:
         """The connection is gone: who is in doubt, and who was not touched."""
         for number, flying in enumerate(self._air):
-            if flying.broken is not None:
+            if flying.broken is not None and (flying.parting or not flying.written):
                 verdict = flying.broken
             elif flying.written:
                 verdict = Answer(Phase.CHUNK, trouble=answer.trouble or Trouble.LOST, text=answer.text)

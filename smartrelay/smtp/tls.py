@@ -8,8 +8,8 @@ from smartrelay.errors import ConfigError
 
 @lru_cache(maxsize=32)
 def verified(ca_file: str, certificate: str = "", key: str = "") -> ssl.SSLContext:
-    """A context that checks chain, expiry and name; ca_file: trust only what is in there ("": the system's). certificate,
-    key: PEM files that say who we are ("": none; the key may stand in the certificate's file).
+    """A context that checks chain, expiry and name (RFC 7817 section 3); ca_file: trust only what is in there ("": the
+    system's). certificate, key: PEM files that say who we are ("": none; the key may stand in the certificate's file).
 
     Raises ConfigError when a file cannot be used.
     """
@@ -18,6 +18,8 @@ def verified(ca_file: str, certificate: str = "", key: str = "") -> ssl.SSLConte
     except OSError as error:  # ssl.SSLError is one
         raise ConfigError(f"cannot use ca_file {ca_file}: {error.strerror or error}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # an authority vouches for the alternative names; what stands as the common name may be any text
+    context.hostname_checks_common_name = False
     if certificate:
         try:
             context.load_cert_chain(certificate, key or None)

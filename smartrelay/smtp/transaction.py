@@ -7,9 +7,9 @@ server can take: a domain that is not ASCII as A-labels, where that is enough (R
 from collections.abc import Callable, Iterable
 
 from smartrelay.mail.envelope import Facts
+from smartrelay.mail.international import NoSuchDomainName, a_label_path
 from smartrelay.smtp import content
 from smartrelay.smtp.dialogue import Answer, Phase, Reply, Trouble, path_command, xtext
-from smartrelay.smtp.international import NoSuchDomainName, a_label_path
 
 Line = tuple[Phase, bytes]
 

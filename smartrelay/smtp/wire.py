@@ -31,7 +31,7 @@ class SessionBroken(Exception):
 
 class Wire:
     """A connected socket and the dialogue over it. phase: what is being done (read by other threads too). on_wait: told each
-    time that we come for answers whether we have to wait for them."""
+    time that we come for answers whether we have to wait for them. clock: seconds, by which time limits are kept."""
 
     def __init__(self, connected: socket.socket, timeouts: Timeouts, clock: Callable[[], float] = time.monotonic) -> None:
         self.sock: socket.socket | None = connected
@@ -39,7 +39,7 @@ class Wire:
         self.phase = Phase.CONNECT
         self.dialogue = Dialogue()
         self.tcp = connected.family != socket.AF_UNIX
-        self._clock = clock
+        self.clock = clock
         self._parser = ReplyParser()
         self._ready: deque[Reply] = deque()
         self._spoiled = ""
@@ -61,13 +61,13 @@ class Wire:
         try:
             sent = self._send(data)
             if sent < len(data):
-                self._send_rest(memoryview(data)[sent:], self._clock() + seconds)
+                self._send_rest(memoryview(data)[sent:], self.clock() + seconds)
         except OSError as error:
             raise self.broken(error) from error
 
     def _send_rest(self, rest: memoryview, end: float) -> None:
         while rest:
-            self.wait(self._sends_after, end - self._clock())
+            self.wait(self._sends_after, end - self.clock())
             rest = rest[self._send(rest) :]
 
     def _send(self, data: bytes | memoryview) -> int:
@@ -104,28 +104,31 @@ class Wire:
         self.phase = self.dialogue.next_phase or self.phase
         ready = self._ready
         if not ready:
-            self._fetch(self._clock() + seconds)
+            self._fetch(self.clock() + seconds)
         return self._matched(ready.popleft())
 
     def _fetch(self, end: float) -> None:
         """Waits until a whole reply is there."""
+        told = False
         try:
             while not self._ready:
                 if self._spoiled:
                     raise SessionBroken(Answer(self.phase, trouble=Trouble.PROTOCOL, text=self._spoiled))
                 # to ask first whether there is anything would be a system call more for each message
-                if self._receive():
-                    self.on_wait(False)
-                    if not self._ready and self._clock() >= end:
-                        raise TimeoutError
-                else:
-                    self.wait(select.POLLIN, end - self._clock(), looked=True)
+                received = self._receive()
+                if not told:
+                    told = True
+                    self.on_wait(not received)
+                if not received:
+                    self.wait(select.POLLIN, end - self.clock(), looked=True)
+                elif not self._ready and self.clock() >= end:
+                    raise TimeoutError
         except OSError as error:
             raise self.broken(error) from error
 
     def wait(self, event: int, seconds: float, *, looked: bool = False) -> None:
         """Waits until the connection can be read or written (select.POLLIN, select.POLLOUT, or both). looked: a moment ago it
-        could not.
+        could not, and `on_wait` has been told.
 
         Raises TimeoutError when no time is left, whatever is there by now, and ConnectionResetError when it is closed.
         """
@@ -137,7 +140,7 @@ class Wire:
         poll = select.poll()
         poll.register(connected, event)
         there = not looked and bool(poll.poll(0))
-        if event == select.POLLIN:
+        if event == select.POLLIN and not looked:
             self.on_wait(not there)
         if not there and not poll.poll(seconds * 1000):
             raise TimeoutError

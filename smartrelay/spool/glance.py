@@ -19,9 +19,11 @@ _ENVELOPE = re.compile(
     rf'"sender":"((?:{_ADDRESS})?)","recipients":\["({_ADDRESS})"\],"message_id":{_TEXT},'
     r'"stored": *[0-9]+,"octets": *([0-9]+),"longest": *[0-9]+,"eight_bit":[01],"nul":[01],"bare_cr":[01]\}\n'
 ).match
+_NAME = r'"[^"\\\x00-\x1f\x7f-\xff]*"'
+_HOSTS = rf'(?:,"hosts":\[{_NAME}(?:,{_NAME})*\])?'
 _DEFERRED = re.compile(
     rf'\{{"event":"attempt","time":[0-9.]+,"relay":{_TEXT},"results":'
-    rf'\[\[0,"deferred",{_TEXT},{_TEXT},([0-9]+),{_TEXT},{_TEXT},(?:true|false)\]\]\}}\n'
+    rf'\[\[0,"deferred",{_TEXT},{_TEXT},([0-9]+),{_TEXT},{_TEXT},(?:true|false)\]\]{_HOSTS}\}}\n'
 ).fullmatch
 _LONGEST_ENVELOPE, _LONGEST_JOURNAL = 1 << 12, 1 << 14
 

@@ -22,16 +22,18 @@ class Notice(NamedTuple):
 class History:
     """The standing of a message with `count` recipients, by their index in the envelope.
 
-    last: each one's latest status. tries: how often each was deferred. doubts: sessions lost after the final dot. relay:
-    the rule of the latest attempt. events: all that was replayed.
+    last: each one's latest status. tries: how often each was deferred. hosts: for whom none of several hosts could be used at
+    his latest attempt, and which. doubts: sessions lost after the final dot. relay: the rule of the latest attempt. events:
+    all that was replayed.
     """
 
-    __slots__ = ("count", "doubts", "events", "last", "notices", "relay", "tries")
+    __slots__ = ("count", "doubts", "events", "hosts", "last", "notices", "relay", "tries")
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.last: list[Status | None] = [None] * count
         self.tries = [0] * count
+        self.hosts: dict[int, list[str]] = {}
         self.notices: dict[int, Notice] = {}
         self.doubts = 0
         self.relay = ""
@@ -68,10 +70,12 @@ class History:
             # all of it is looked at before any of it counts
             relay, found = str(event["relay"]), results(event)
             notice = self._notice(event["notice"]) if "notice" in event else None
+            hosts = [str(host) for host in event.get("hosts", ())]
             for index, _ in found:
                 self._must_exist(index)
             for index, status in found:
                 self.record(index, status)
+                self.hosts[index] = hosts
             self.relay = relay
             if notice is not None:
                 self.notices[notice.number] = notice
@@ -101,13 +105,23 @@ class History:
         self.doubts += status.doubt
 
 
-def attempt(now: float, relay: str, statuses: dict[int, Status], number: int = 0, told: Sequence[int] = ()) -> Event:
-    """The event of one attempt through `relay`; it calls for notice `number` about the recipients in `told`, if any.
+def attempt(
+    now: float,
+    relay: str,
+    statuses: dict[int, Status],
+    number: int = 0,
+    told: Sequence[int] = (),
+    hosts: Sequence[str] = (),
+) -> Event:
+    """The event of one attempt through `relay`; it calls for notice `number` about the recipients in `told`, if any. hosts:
+    the keys of those of which none could be used, where a status does not say it all.
 
     Both in one line: a write that is cut short must not leave a recipient failed of whom nobody is told.
     """
     rows = [[i, s.action, s.dsn, s.text, s.code, s.host, s.phase, s.doubt] for i, s in sorted(statuses.items())]
     event: Event = {"event": "attempt", "time": round(now, 3), "relay": relay, "results": rows}
+    if hosts:
+        event["hosts"] = list(hosts)
     if told:
         event["notice"] = {"time": round(now, 6), "number": number, "recipients": list(told)}
     return event
@@ -124,3 +138,8 @@ def results(event: Event) -> list[tuple[int, Status]]:
 def bounced(now: float, number: int) -> Event:
     """The event that says that notice `number` is published."""
     return {"event": "bounced", "time": round(now, 3), "number": number}
+
+
+def postponed(now: float, relay: str, until: float) -> Event:
+    """The event that says that the budget of `relay` was used up."""
+    return {"event": "postponed", "time": round(now, 3), "relay": relay, "until": round(until)}

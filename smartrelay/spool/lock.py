@@ -1,10 +1,10 @@
-"""The lock that a pass holds: one pass at a time works on a spool.
+"""The locks of a spool: one pass at a time works on it, and one process at a time changes what is known of bad hosts.
 
-The file is never unlinked (a second holder could slip in) and has mode 0600: through a lock file that others can open,
+The files are never unlinked (a second holder could slip in) and have mode 0600: through a lock file that others can open,
 anybody could keep all passes away.
 
-It is flock(2), by filelock where there is something to wait for. Who does not wait asks the system himself: to load filelock
-takes a quarter of the start of a pass.
+It is flock(2). Nearly always the lock is free, and the system is asked for it without more ado; filelock is there for who
+has to wait: to load it takes a quarter of the start of a pass.
 """
 
 import fcntl
@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from smartrelay.errors import SpoolError
+from smartrelay.errors import SpoolError, TryAgain
 from smartrelay.spool.durable import FILE_MODE
 from smartrelay.spool.trouble import PassInProgress
+
+_HOSTS_WAIT = 2.0
+"""Seconds; whoever has that lock needs it for milliseconds."""
 
 
 @contextmanager
@@ -23,7 +26,7 @@ def pass_lock(spool: str, wait: float = 0.0) -> Iterator[None]:
     """Holds the lock of the spool, waiting up to `wait` seconds. Raises PassInProgress, or SpoolError (read-only spool)."""
     path = f"{spool}/lock"
     try:
-        release = _when_free(path, wait) if wait else _at_once(path)
+        release = _taken(path, wait)
     except OSError as error:
         raise SpoolError(f"cannot lock {path}: {error.strerror}; nothing was sent") from error
     if release is None:
@@ -34,14 +37,38 @@ def pass_lock(spool: str, wait: float = 0.0) -> Iterator[None]:
         release()
 
 
-def load(wait: float) -> None:
-    """Imports what waiting so long takes, for a process that cannot do so later (the interpreter may be root's)."""
-    if wait:
-        import filelock  # noqa: F401
+@contextmanager
+def hosts_lock(spool: str, wait: float = _HOSTS_WAIT) -> Iterator[None]:
+    """Holds the lock of `hosts.json`, waiting up to `wait` seconds. Raises TryAgain, or SpoolError (read-only spool)."""
+    path = f"{spool}/hosts.lock"
+    try:
+        release = _taken(path, wait, look=0.01)
+    except OSError as error:
+        raise SpoolError(f"cannot lock {path}: {error.strerror}") from error
+    if release is None:
+        raise TryAgain(f"another process has held {path} for {wait:g} s")
+    try:
+        yield
+    finally:
+        release()
+
+
+def load() -> None:
+    """Imports what waiting takes, for a process that cannot do so later (the interpreter may be root's)."""
+    import filelock  # noqa: F401
+
+
+def _taken(path: str, wait: float, look: float = 0.05) -> Callable[[], None] | None:
+    """Takes the lock, within `wait` seconds, looking every `look` seconds; what lets it go again, None where it was not to be
+    had."""
+    release = _at_once(path)
+    if release is None and wait > 0:
+        release = _when_free(path, wait, look)
+    return release
 
 
 def _at_once(path: str) -> Callable[[], None] | None:
-    """Takes the lock if it is free; what lets it go again."""
+    """Takes the lock if it is free."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,13 +81,13 @@ def _at_once(path: str) -> Callable[[], None] | None:
     return partial(os.close, descriptor)
 
 
-def _when_free(path: str, wait: float) -> Callable[[], None] | None:
-    """Takes the lock within that time; what lets it go again."""
+def _when_free(path: str, wait: float, look: float) -> Callable[[], None] | None:
+    """Takes the lock as soon as it is free."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, mode=FILE_MODE)
     try:
-        lock.acquire(timeout=wait)
+        lock.acquire(timeout=wait, poll_interval=look)
     except Timeout:
         return None
     return lock.release

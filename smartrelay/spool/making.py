@@ -8,7 +8,7 @@ from smartrelay.spool.durable import DIRECTORY_MODE, FILE_MODE, sync_directory, 
 
 DIRECTORIES = ("tmp", "new", "cur", "hold", "corrupt", "state", "var")
 SERVICE_USER = "smartrelay"
-_OURS = frozenset((*DIRECTORIES, "format", "lock", "hosts.json", "hosts.lock"))
+_OURS = frozenset((*DIRECTORIES, "format", "lock", "hosts.json", "hosts.json.tmp", "hosts.json.bad", "hosts.lock"))
 
 
 def make(spool: str, uid: int) -> None:

@@ -14,6 +14,7 @@ from smartrelay.errors import SpoolError
 from smartrelay.mail.envelope import Envelope
 from smartrelay.spool import names, queue_id
 from smartrelay.spool.durable import Draft, sync_directory
+from smartrelay.spool.history import History
 from smartrelay.spool.journal import Event, Journal
 from smartrelay.spool.message import MessageInHand, lock, peek
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
@@ -105,6 +106,27 @@ class Queue:
             self._waiting = {name[: queue_id.LENGTH]: name for name in scan.due if name[: queue_id.LENGTH] not in self._relayed}
             self._next_due = scan.next_due
         return scan.waiting
+
+    def make_due(self, wanted: Callable[[Envelope, History], bool]) -> int:
+        """Makes those of the deferred messages due now that are wanted; returns how many. Reads all that are deferred."""
+        now, count = self._clock(), 0
+        for name in os.listdir(f"{self.spool}/{names.CUR}"):
+            found = names.split(name)
+            if found is None or found[1] <= now or found[0] in self._relayed:
+                continue
+            one, path = found[0], f"{self.spool}/{names.CUR}/{name}"
+            try:
+                envelope = peek(path)
+                history = History(len(envelope.recipients)).replay(Journal(self.spool, one).events)
+                if wanted(envelope, history):
+                    os.rename(path, f"{self.spool}/{names.CUR}/{names.waiting_name(one, now)}")
+                    count += 1
+            except (NoSuchMessage, CorruptMessage, OSError):
+                continue  # an operator was quicker, or a pass will find out what is wrong with it
+        if count:
+            with self._lock:
+                self._next_due = 0.0
+        return count
 
     def get_waiting(self) -> list[str]:
         """The ids of the messages that are due, oldest first."""

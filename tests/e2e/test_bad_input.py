@@ -80,7 +80,17 @@ CONFIGURATIONS = {
     "hosts not in a list": ("", '[[relay]]\nhosts = "smtp://a"', ("hosts", "list")),
     "a host without a scheme": ("", relay("mail.example.org"), ("smtp+tls://",)),
     "a host with a path": ("", relay("smtp://mail.example.org/x"), ("nothing behind it",)),
-    "mx": ("", relay("mx"), ('"mx"', "not in this version")),
+    "auth for any domain's exchangers": (
+        "",
+        relay("mx", auth='{ user = "u", secret = "env:X" }'),
+        ("any domain", "take it out"),
+    ),
+    "tls beside a URL": ("", relay("smtp://a", tls='"none"'), ("tls", "scheme")),
+    "the exchangers of an address": ("", relay("mx+smtp://192.0.2.1"), ("no mail exchangers", "mx+")),
+    "a name server's name": ("", '[mx]\nnameservers = ["dns.example"]', ("[mx] nameservers", "192.0.2.1")),
+    "a port that is none": ("", "[mx]\nport = 70000", ("[mx] port", "65535")),
+    "a rate without a time": ("", '[limits]\nrate = "500"', ("[limits] rate", "500/h")),
+    "two relays of a name": ("", relay("smtp://a", name='"w"') + relay("smtp://b", name='"w"'), ("name", "its own")),
     "smtp:// with auth": ("", relay("smtp://a", auth='{ user = "u", secret = "env:X" }'), ("smtp:// with auth", "smtp+tls://")),
     "auth without a secret": ("", relay("smtps://a", auth='{ user = "u" }'), ("auth.secret", "missing")),
     "auth that is no table": ("", relay("smtps://a", auth='"me"'), ("auth", "table")),
@@ -224,7 +234,7 @@ def test_a_ca_file_that_is_missing_holds_its_relays_mail_and_no_other(machine: M
     )
     waits = machine.enqueue(MAIL, "you@w.example")
     machine.enqueue(b"Subject: other\n\n", YOU)
-    result = machine.flush()
+    result = machine.flush(code=78)
     is_no_bug(result)
     assert "relay w cannot be used" in result.said
     assert "/nonexistent/ca.pem" in result.said

@@ -121,7 +121,7 @@ TABLE = [
         "Subject: Grüße\n\na\n".encode(),
         b"<Received>Subject: =?utf-8?b?R3LDvMOfZQ==?=\r\n" + NEW + b"\r\na\r\n.\r\n",
     ),
-    # The header. # E-010, E-011, E-012, E-030, E-031, E-032, E-034, E-042, E-043, E-061, D-068, D-072, D-079
+    # The header. #, E-010, E-011, E-012, E-030, E-031, E-032, E-034, E-042, E-043, E-061, D-068, D-072, D-079
     Case("an empty body", X, H + b".\r\n"),
     Case("a header and nothing else", b"Subject: x\n", H + b".\r\n"),
     Case("a header without its last line end", b"Subject: x", H + b".\r\n"),
@@ -148,9 +148,11 @@ TABLE = [
         b"X:  y  \r\n z\r\n\r\na\r\n.\r\n",
     ),
     Case(
-        "Received and repeated fields keep their order",
-        b"Received: by two;\n\tx\nReceived: by one\nX: 1\nX: 2\n\na\n",
-        b"<Received>Received: by two;\r\n\tx\r\nReceived: by one\r\nX: 1\r\nX: 2\r\n" + NEW + b"\r\na\r\n.\r\n",
+        "Received and repeated fields keep their order and their folds",
+        b"Received: by five;\n\tx\nreceived:from four\n (\n\t y )\n  ;z\nRECEIVED : three \nReceived:\n two\nReceived: by one\n"
+        b"X: 1\nX: 2\n\na\n",
+        b"<Received>Received: by five;\r\n\tx\r\nreceived:from four\r\n (\r\n\t y )\r\n  ;z\r\nRECEIVED : three \r\n"
+        b"Received:\r\n two\r\nReceived: by one\r\nX: 1\r\nX: 2\r\n" + NEW + b"\r\na\r\n.\r\n",
     ),
 ]
 

@@ -3,12 +3,14 @@
 These tests need root, as the suite has it where changes are checked; without it they fail and say so.
 """
 
+import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -87,6 +89,17 @@ def test_the_code_can_be_run_by_other_users() -> None:
     assert done.returncode == 0, f"{ROOT_OF_CODE} is closed to other users: {done.stderr}"
 
 
+def make_bad(host: Host, key: str) -> None:
+    """A host in the bad-host memory, as the owner's pass writes it."""
+    now = int(time.time())
+    row = {"reason": "x", "since": now, "failed": now, "failures": 1, "probe": now + 60, "until": now + 3600}
+    path = f"{host.spool}/hosts.json"
+    with open(path, "w", encoding="ascii") as file:
+        json.dump({"v": 1, "hosts": {key: row}}, file)
+    os.chmod(path, 0o600)
+    os.chown(path, NOBODY, NOBODY)
+
+
 def test_root_and_the_owner_take_turns(host: Host, smtp_server: Callable[..., ScriptedServer]) -> None:
     """2.4, item 3 of the issue: at enqueue, flush, retry, hold, release, and at every file that one of them made first."""
     server = smtp_server(replies={"RCPT TO:<later@": b"450 4.2.1 later", "RCPT TO:<bad@": b"550 5.1.1 no"})
@@ -101,6 +114,10 @@ def test_root_and_the_owner_take_turns(host: Host, smtp_server: Callable[..., Sc
                 assert host.by(uid).run("queue", verb, wait).code == 0
                 assert host.owners() == PRIVATE
             host.by(uid).flush("--all")
+            assert host.owners() == PRIVATE
+            make_bad(host, "mx.example.org:25")
+            assert b"mx.example.org:25" in host.by(uid).run("hosts", "list").output
+            assert host.by(uid).run("hosts", "reset", "mx.example.org").code == 0
             assert host.owners() == PRIVATE
             assert wait.encode() in host.by(uid).run("queue", "list").output
         deleted = host.by(second).run("queue", "delete", "--yes", wait)
@@ -126,6 +143,7 @@ def test_nobody_else_gets_into_a_spool_that_they_name(host: Host) -> None:
     before = host.tree()
     commands = [("flush",), ("flush", one), ("queue", "list"), ("queue", "show", one), ("queue", "hold", one)]
     commands += [("queue", "delete", "--yes", one), ("queue", "retry", "--all"), ("queue", "release", one)]
+    commands += [("hosts", "list"), ("hosts", "reset")]
     for command in commands:
         refused = host.by(STRANGER).run(*command)
         assert refused.code == 77, (command, refused)

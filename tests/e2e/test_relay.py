@@ -157,6 +157,20 @@ def test_each_recipient_has_a_result_of_its_own(machine: Machine, smtp_server: S
     assert machine.ids() == []
 
 
+def test_the_whole_message_comes_back_to_who_asked_for_it(machine: Machine, smtp_server: Start) -> None:
+    """`-R full -V id`: the text as it was handed in, and the envelope id as it was given."""  # C-027, C-037, C-071
+    machine.relay_to(server := smtp_server(replies={"RCPT TO:<no@": b"550 5.1.1 nobody"}))
+    text = "Subject: x\nContent-Type: text/plain; charset=utf-8\nMIME-Version: 1.0\n\nSchöne Grüße\n".encode()
+    machine.enqueue(text, *ME, "-R", "full", "-V", "AB+20c", "no@b.example")
+    machine.flush()
+    (notice,) = notices(server)
+    assert status_groups(notice)[0]["Original-Envelope-Id"] == "AB c"
+    returned = list(notice.iter_parts())[2]
+    assert returned.get_content_type() == "message/rfc822"
+    original = returned.get_content()
+    assert (original["Subject"], original.get_payload(decode=True).decode()) == ("x", "Schöne Grüße\r\n")
+
+
 def test_the_first_digit_decides(machine: Machine, smtp_server: Start) -> None:
     """Codes that no RFC knows act by their class."""  # A-002, A-021
     server = smtp_server(
@@ -401,6 +415,24 @@ def test_nothing_about_quit_changes_a_result(machine: Machine, smtp_server: Star
     assert len(server.accepted) == 1
     assert machine.ids() == []
     assert "1 sent, 0 deferred" in result.said
+
+
+def test_what_was_sent_is_not_sent_again_by_whoever_dies_at_quit(machine: Machine, smtp_server: Start) -> None:
+    """The verdict stands before we wait for anything else: killed while the server thinks about QUIT."""  # A-061
+    machine.relay_to(server := smtp_server(replies={"RCPT TO:<later@": b"450 4.2.1 full"}), more=ONE_CONNECTION)
+    machine.enqueue(X, *ME, YOU)
+    both = machine.enqueue(X, *ME, "you2@b.example", "later@b.example")
+    gate = server.gate("QUIT")
+    with machine.start("flush") as running:
+        gate.wait_reached()
+        running.process.kill()
+        running.wait()
+    gate.open()
+    server.replies.clear()
+    assert machine.ids() == [both]
+    machine.flush("--all")
+    assert sorted(map(recipients, server.accepted)) == [["later@b.example"], ["you2@b.example"], [YOU]]
+    assert machine.ids() == []
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["dropped", "taken"])
@@ -664,17 +696,6 @@ def test_without_a_relay_mail_is_kept_and_the_pass_says_so(machine: Machine) -> 
     assert machine.ids("cur") == [one]
     assert "no relay is configured, so 1 message is kept" in result.said
     assert machine.config in result.said
-
-
-@pytest.mark.parametrize("where", ["file", "environment"])
-def test_mx_is_not_there_yet_and_says_so(machine: Machine, where: str) -> None:
-    if where == "file":
-        machine.configure(relay("mx"))
-    one = machine.enqueue(X, *ME, YOU)
-    result = machine.flush(code=78, env={"SMARTRELAY_RELAY": "mx"} if where == "environment" else None)
-    assert '"mx"' in result.said
-    assert result.said.count("\n") == 1
-    assert machine.ids("cur") == [one]
 
 
 def test_a_relay_url_in_the_environment_stands_over_the_file(machine: Machine, smtp_server: Start) -> None:

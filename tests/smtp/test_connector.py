@@ -237,7 +237,7 @@ def test_the_source_address_of_the_family_is_used(monkeypatch: pytest.MonkeyPatc
 def test_a_source_address_that_is_not_ours_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, "127.0.0.1")
     answer = refused(Target("relay.example", 25, source=("192.0.2.1",)))
-    assert (answer.phase, answer.trouble) == (Phase.CONNECT, Trouble.NO_ROUTE)
+    assert (answer.phase, answer.trouble) == (Phase.CONNECT, Trouble.NO_NETWORK)
 
 
 # Local sockets

@@ -1,5 +1,6 @@
 """Opening a session: the greeting, EHLO or HELO, TLS by policy. No mail and no secret goes where it should not."""
 
+import os
 import re
 import socket
 import ssl
@@ -7,6 +8,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -36,7 +38,7 @@ from tests.smtp.scene import (
     said,
     target,
 )
-from tests.support.certificates import Certificate, Certificates
+from tests.support.certificates import NAMES, Certificate, Certificates
 from tests.support.clock import START, FakeClock
 from tests.support.smtp_server import Action, Gate, Pieces, ScriptedServer
 from tests.support.smtp_server import Session as Seen
@@ -101,6 +103,32 @@ def test_a_connection_that_is_reset_at_once_is_an_answer() -> None:
     assert isinstance(answer, Answer) and (answer.phase, answer.trouble) == (Phase.GREETING, Trouble.LOST)
 
 
+@pytest.mark.parametrize("name", [NAME, f"{NAME.upper()}.", f"{NAME}  ESMTP ready"])
+@pytest.mark.parametrize("point", ["GREETING", "EHLO"])
+def test_an_exchanger_that_has_our_name_is_this_host(smtp_server: Start, point: str, name: str) -> None:  # B-019
+    """No other address of it is tried; a relay that was chosen by name is who it was said to be."""
+    code = b"220" if point == "GREETING" else b"250"
+    server = smtp_server(replies={point: code + b" " + name.encode()})
+    with smtp_server(address="127.0.0.2", port=server.port) as second:
+        where = Target("mx.b.example", server.port, addresses=("127.0.0.1", "127.0.0.2"))
+        answer = open_session(where, policy(exchanger=True))
+        assert second.sessions == []
+    assert isinstance(answer, Answer) and (answer.phase, answer.trouble) == (Phase[point], Trouble.LOOP)
+    assert answer.text.startswith("mail loops back to this host: the server calls itself ")
+    assert server.commands == ([QUIT] if point == "GREETING" else [EHLO, QUIT])
+    kept(answer)
+    assert codes(one(opened(server), message())) == [(Phase.END, 250)] * 2
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"220", b"220 ", b"220 x" + NAME.encode(), b"220 ESMTP " + NAME.encode(), b"220 [127.0.0.1]"]
+)
+def test_an_exchanger_of_another_name_is_none_of_us(smtp_server: Start, greeting: bytes) -> None:  # B-019
+    """Nor is one that calls itself by an address: behind address translation that may be two hosts'."""
+    for hostname in (NAME, "box"):
+        assert isinstance(opened(smtp_server(replies={"GREETING": greeting}), exchanger=True, hostname=hostname), Session)
+
+
 @pytest.mark.parametrize(
     "greeting",
     [b"HTTP/1.1 400 Bad Request", b"SSH-2.0-x", b"600 x", b"199 x", b"220-a\r\n550 b", b"", b"\0" * 100, b"2_0 x", b"220ok"],
@@ -128,6 +156,14 @@ def test_a_server_that_does_not_know_ehlo_gets_helo(smtp_server: Start, code: in
     server = smtp_server(replies={"EHLO": b"%d what?" % code})
     assert one(opened(server), message(notify="NEVER", ret="HDRS"))[0].good
     assert server.commands[:3] == [EHLO, f"HELO {NAME}".encode(), b"MAIL FROM:<s@a.example>"]
+
+
+def test_who_needs_an_extension_gets_no_mail_by_helo(smtp_server: Start) -> None:  # A-098 G-009
+    """It is not dropped without a word."""
+    server = smtp_server(keywords=["SMTPUTF8"], replies={"EHLO": b"502 what?"})
+    answers = one(opened(server), message(["r1@b.example", "jörg@b.example"]))
+    assert codes(answers) == [(Phase.END, 250), (Phase.MAIL, 0)] and judge(answers[1], "h").status.dsn == "5.6.7"
+    assert [line for line in server.commands if line.startswith(b"RCPT")] == [b"RCPT TO:<r1@b.example>"]
 
 
 @pytest.mark.parametrize("code", [421, 450, 554, 521, 535, 354])
@@ -206,7 +242,7 @@ def test_an_ipv6_address_is_tagged(smtp_server: Start) -> None:  # A-008 G-002
     listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
     with listener, socket.create_connection(listener.getsockname()[:2]) as ours, listener.accept()[0] as theirs:
         client = SMTPClient(ours, "box", PATIENT)
-        client.wire.send([(Phase.EHLO, b"EHLO " + client._name().encode() + b"\r\n")])
+        client.wire.send([(Phase.EHLO, b"EHLO " + client.name().encode() + b"\r\n")])
         assert theirs.recv(100) == b"EHLO [IPv6:::1]\r\n"
 
 
@@ -269,6 +305,28 @@ def test_a_reply_is_bounded_in_time(smtp_server: Start) -> None:  # A-083 G-037
     assert caught.value.answer.trouble is Trouble.TIMEOUT
 
 
+def test_a_hand_shake_is_bounded_in_time(certificates: Certificates) -> None:  # A-083 G-037
+    """As a reply is: a record that comes octet by octet."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            theirs, _ = listener.accept()
+            with theirs, suppress(OSError):
+                theirs.sendall(b"\x16\x03\x03\x40\x00")  # a record of 16 KB is to come
+                while not over.wait(SHORT / 5):
+                    theirs.sendall(b"\x02")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        where = Target("localhost", listener.getsockname()[1])
+        changes = {"tls": "implicit", "ca_file": certificates.ca_file, "timeouts": Timeouts(command=SHORT)}
+        answer = open_session(where, policy(**changes))
+        over.set()
+        thread.join()
+    assert isinstance(answer, Answer) and (answer.phase, answer.trouble) == (Phase.TLS, Trouble.TIMEOUT)
+
+
 def test_each_step_has_a_limit_of_its_own_and_they_do_not_add_up(smtp_server: Start, clock: FakeClock) -> None:  # A-080
     """Each answer comes after 0.8 of the limit."""
     limit = 100.0
@@ -285,16 +343,66 @@ def test_each_step_has_a_limit_of_its_own_and_they_do_not_add_up(smtp_server: St
     assert clock() >= START + 6 * 0.8 * limit
 
 
-def test_a_block_that_nobody_takes_has_its_limit(smtp_server: Start) -> None:  # A-082 G-020
-    """And a slow reader that takes each in time is waited for."""
-    gate = Gate()
+def test_a_block_that_nobody_takes_has_its_limit() -> None:  # A-082 G-020
     ours, theirs = socket.socketpair()
     client = SMTPClient(ours, NAME, Timeouts(data_block=SHORT))
     with theirs, pytest.raises(SessionBroken) as caught:
         client.send_content([b"x" * 1000] * 100_000, [], [])
-    gate.open()
     client.close()
     assert (caught.value.answer.phase, caught.value.answer.trouble) == (Phase.BODY, Trouble.TIMEOUT)
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_slow_reader_is_waited_for_as_long_as_it_takes_something(clock: FakeClock, window: int) -> None:
+    """The limit is for a block: 8 MB at 64 KB in a tenth of it take ten times as long as it in all."""  # A-082 G-020
+    limit = 100.0
+    text = b"Subject: x\n\n" + (b"x" * 70 + b"\n") * 120_000 + b"end\n"
+    ours, theirs = socket.socketpair()
+    client = SMTPClient(ours, NAME, Timeouts(*[limit] * len(Timeouts._fields)), clock=clock)
+    client.extensions = dict.fromkeys(["PIPELINING", "CHUNKING"], "")
+
+    def serve() -> None:
+        tail, taken = b"", 0
+        if window == 1:
+            assert theirs.recv(1000).endswith(b"DATA\r\n")
+            theirs.sendall(b"250 ok\r\n250 ok\r\n354 go\r\n")
+        while not tail.endswith(b"end\r\n.\r\n" if window == 1 else b"end\r\n"):
+            data = theirs.recv(1 << 16)
+            tail, taken = (tail + data)[-8:], taken + len(data)
+            clock.advance(limit / 10 * (taken >> 16))
+            taken %= 1 << 16
+        theirs.sendall(b"250 ok\r\n" * (1 if window == 1 else 4))
+        assert theirs.recv(1000) == b"QUIT\r\n"
+        theirs.sendall(b"221 bye\r\n")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    (answer,) = one(Session(client, "peer", window=window), message(["r1@b.example"], text=text))
+    thread.join()
+    theirs.close()
+    assert answer.good, answer
+    assert clock() - START > 10 * limit
+
+
+def test_a_window_of_messages_goes_by_the_clock_that_is_given(clock: FakeClock) -> None:  # A-083
+    """Half an answer when its time is over is none."""
+    ours, theirs = socket.socketpair()
+    client = SMTPClient(ours, NAME, PATIENT, clock=clock)
+    client.extensions = dict.fromkeys(["PIPELINING", "CHUNKING"], "")
+
+    def serve() -> None:
+        heard = b""
+        while not heard.endswith(b".body\r\n"):
+            heard += theirs.recv(1000)
+        clock.advance(PATIENT.data_end)
+        theirs.sendall(b"250 o")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    (answer,) = one(Session(client, "peer", window=2), message(["r1@b.example"]))
+    thread.join()
+    theirs.close()
+    assert (answer.phase, answer.trouble) == (Phase.CHUNK, Trouble.TIMEOUT)
 
 
 def test_another_thread_can_end_a_session(smtp_server: Start) -> None:
@@ -362,7 +470,8 @@ def test_what_is_said_in_clear_behind_the_220_ends_the_session(
     server = smtp_server(certificate=certificates.server, replies=replies)
     answer = refusal(server, tls=tls, ca_file=certificates.ca_file, signs_in=tls == "starttls", user="me", secret="hunter2")
     assert (answer.phase, answer.trouble) == (Phase.STARTTLS, Trouble.PROTOCOL)
-    assert not any(line.startswith((b"AUTH", b"MAIL")) for line in server.commands)
+    assert "before the TLS hand-shake" in answer.text and judge(answer, "host").status.dsn == "4.7.0"
+    assert server.commands == [EHLO, b"STARTTLS"] and len(server.sessions) == 1
     kept(answer)
 
 
@@ -394,6 +503,20 @@ def test_421_to_starttls_is_the_end(smtp_server: Start, certificates: Certificat
     assert server.commands == [EHLO, b"STARTTLS"]
 
 
+@pytest.mark.parametrize("point", ["GREETING", "EHLO", "HELO", "STARTTLS", "AUTH"])
+def test_a_server_that_is_closing_is_told_nothing_more(smtp_server: Start, point: str) -> None:  # A-005 A-011 A-029
+    """Not even QUIT, though it may wait for what we say (RFC 5321 section 3.8)."""
+    replies = {point: Pieces([b"421 4.3.2 bye\r\n"])}
+    if point == "HELO":
+        replies["EHLO"] = Pieces([b"500 what?\r\n"])
+    server = smtp_server(keywords=["STARTTLS", "AUTH PLAIN"], replies=replies)
+    answer = refusal(server, tls="none" if point == "AUTH" else "starttls", signs_in=True, user="me", secret="hunter2")
+    assert codes([answer]) == [(Phase.EHLO if point == "HELO" else Phase[point], 421)]
+    server.wait_for(lambda: server.sessions[0].closed)
+    assert QUIT not in server.commands
+    kept(answer)
+
+
 @pytest.mark.parametrize("tls", ["starttls", "implicit", "opportunistic"])
 def test_a_hand_shake_that_fails_is_followed_by_clear_text_only_where_tls_was_a_favour(
     smtp_server: Start, certificates: Certificates, tls: str
@@ -410,6 +533,37 @@ def test_a_hand_shake_that_fails_is_followed_by_clear_text_only_where_tls_was_a_
     kept(answer)
 
 
+@pytest.mark.parametrize("tls", ["starttls", "implicit"])
+def test_a_session_that_did_not_come_about_leaves_no_socket(
+    smtp_server: Start, certificates: Certificates, tls: str
+) -> None:  # A-153 G-030 G-042
+    implicit = tls == "implicit"
+    servers = [
+        smtp_server(certificate=certificates.server, implicit_tls=implicit, replies={"HANDSHAKE": Action.CLOSE}),
+        smtp_server(certificate=certificates.server, implicit_tls=implicit, replies={"HANDSHAKE": Action.SILENCE}),
+        smtp_server(certificate=certificates.untrusted, implicit_tls=implicit),
+        smtp_server(certificate=certificates.server, implicit_tls=implicit, replies={"EHLO": b"554 no"}),
+        smtp_server(replies={"GREETING": b"554 no"}),
+        smtp_server(replies={"GREETING": Action.RESET}),
+    ]
+
+    def sockets() -> set[str]:
+        return {link for link in map(linked, os.listdir("/proc/self/fd")) if link.startswith("socket:")}
+
+    def linked(name: str) -> str:
+        try:
+            return os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            return ""  # the directory itself
+
+    for server in servers:
+        before = sockets()
+        times = Timeouts(command=SHORT, greeting=20, quit=SHORT)
+        refusal(server, tls=tls, ca_file=certificates.ca_file, timeouts=times)
+        server.wait_for(lambda server=server: server.sessions[0].closed)  # type: ignore[misc]
+        assert sockets() <= before
+
+
 def test_a_hand_shake_that_hangs_has_its_limit(smtp_server: Start, certificates: Certificates) -> None:  # A-080
     server = smtp_server(certificate=certificates.server, implicit_tls=True, replies={"HANDSHAKE": Action.SILENCE})
     answer = refusal(server, tls="implicit", ca_file=certificates.ca_file, timeouts=Timeouts(command=SHORT, quit=SHORT))
@@ -417,7 +571,7 @@ def test_a_hand_shake_that_hangs_has_its_limit(smtp_server: Start, certificates:
 
 
 @pytest.mark.parametrize("implicit", [True, False])
-@pytest.mark.parametrize("wrong", ["expired", "wrong_name", "untrusted"])
+@pytest.mark.parametrize("wrong", ["expired", "wrong_name", "common_name_only", "untrusted"])
 def test_a_certificate_must_be_good_where_tls_is_required(
     smtp_server: Start, certificates: Certificates, wrong: str, implicit: bool
 ) -> None:
@@ -460,7 +614,38 @@ def to(server: ScriptedServer) -> Connector:
     return connector
 
 
-@pytest.mark.parametrize(("host", "sni"), [("relay.example.test", "relay.example.test"), ("127.0.0.1", None)])
+@pytest.mark.parametrize(
+    ("host", "looked_up"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("faß.example", "xn--fa-hia.example"),  # what Python's own codec makes of it is another host's name
+        ("Relay.Example", "Relay.Example"),
+        ("::1", "::1"),
+    ],
+)
+def test_a_host_is_looked_up_by_its_a_labels(smtp_server: Start, host: str, looked_up: str) -> None:  # A-099 G-045
+    server, hosts = smtp_server(), list[str]()
+
+    def connector(target: Target, timeouts: Timeouts) -> socket.socket | Answer:
+        hosts.append(target.host)
+        return to(server)(target, timeouts)
+
+    session = open_session(Target(host, server.port), policy(), connector=connector)
+    assert isinstance(session, Session) and hosts == [looked_up] and session.peer.startswith(f"{looked_up}[127.0.0.1]:")
+    session.close()
+
+
+def test_what_can_be_no_host_name_is_not_looked_up() -> None:  # A-099
+    answer = open_session(Target("ü..example", 25), policy())
+    assert isinstance(answer, Answer) and (answer.phase, answer.trouble) == (Phase.LOOKUP, Trouble.NO_HOST)
+    assert answer.text.isascii()
+    kept(answer)
+
+
+@pytest.mark.parametrize(
+    ("host", "sni"),
+    [("relay.example.test", "relay.example.test"), ("relay.faß.example", "relay.xn--fa-hia.example"), ("127.0.0.1", None)],
+)
 @pytest.mark.parametrize("tls", ["implicit", "starttls"])
 def test_the_host_name_is_sent_for_sni_and_never_an_address(
     smtp_server: Start, certificates: Certificates, host: str, sni: str | None, tls: str
@@ -476,8 +661,10 @@ def test_the_host_name_is_sent_for_sni_and_never_an_address(
     certificate = Recording(certificates.server.cert_file, certificates.server.key_file)
     server = smtp_server(certificate=certificate, implicit_tls=tls == "implicit")
     found = open_session(Target(host, server.port), policy(tls=tls, ca_file=certificates.ca_file), connector=to(server))
-    assert isinstance(found, Session), found
-    found.close()
+    if isinstance(found, Session):
+        found.close()
+    else:
+        assert host not in NAMES and found.trouble is Trouble.CERTIFICATE
     assert seen == [sni]
 
 

@@ -16,6 +16,7 @@ from tests.support.certificates import Certificates
 from tests.support.debian import ROOT
 from tests.support.exim import EximServer
 from tests.support.mail import KeptMail
+from tests.support.notices import kinds, origin, outcomes, parse, written
 from tests.support.opensmtpd import OpensmtpdServer
 from tests.support.postfix import PostfixServer
 from tests.support.queues import new_spool, put
@@ -283,3 +284,33 @@ def test_each_text_arrives_as_it_was(tmp_path: Path, smart_host: SmartHost, wind
         (found,) = [each for each in arrived if b"\nSubject: %s\n" % name.encode() in each]
         expected = text.replace(b"\r", b" ")
         assert found.endswith(expected if expected.endswith(b"\n") else expected + b"\n"), (name, found[-200:])
+
+
+def test_each_kind_of_notice_is_taken_and_arrives_as_it_was(tmp_path: Path, smart_host: SmartHost) -> None:
+    """A report of three parts for any server, under the null sender."""  # C-020 C-023 A-114
+    texts = {name: make() for name, make in kinds().items()}
+    client = Client(tmp_path, smart_host.relay, 1)
+    queue = Queue(client.spool)
+    for number, text in enumerate(texts.values()):
+        put(queue, [f"s{number}@example.org"], sender="", text=text)
+    report, _ = client.flush(SECRET=smart_host.secret)
+    assert counts(report) == (len(texts), 0, 0), report
+    arrived = smart_host.contents()
+    assert len(arrived) == len(texts)
+    for name, text in texts.items():
+        (found,) = [each for each in arrived if each.endswith(text)]
+        assert [group.items() for group in parse(found).groups] == [group.items() for group in parse(text).groups], name
+
+
+def test_postfix_takes_an_international_notice(tmp_path: Path, postfix: PostfixServer) -> None:
+    """For a sender whose own address needs SMTPUTF8."""  # C-043 A-097
+    about = origin("björn@b.example", sender="jörg@a.example", text=HEAD.replace(b"%s", b"\xc3\xa9") + b"\nx\n", ret="FULL")
+    text = written(about, outcomes(about), ascii_only=False)
+    client = Client(tmp_path, f'hosts = ["smtp://127.0.0.1:{postfix.port}"]\n', 1)
+    put(Queue(client.spool), ["jörg@a.example"], sender="", text=text)
+    report, _ = client.flush()
+    assert counts(report) == (1, 0, 0), report
+    (mail,) = postfix.messages()
+    assert (mail.sender, mail.recipients) == ("", ["jörg@a.example"])
+    assert mail.content.endswith(text) and not text.isascii()
+    assert "message/global-delivery-status" in mail.content.decode() and "message/global\n" in mail.content.decode()

@@ -134,6 +134,31 @@ def test_what_separates_attributes_is_escaped_in_the_name() -> None:  # A-126
     assert initial is not None and initial.startswith(b"n,,n=a=2Cb=3Dc,r=")
 
 
+@pytest.mark.parametrize(
+    ("written", "prepared"),
+    [
+        ("user", "user"),
+        ("USER", "USER"),
+        ("I\u00adX", "IX"),
+        ("\u00aa", "a"),
+        ("\u2168", "IX"),
+        ("a\u00a0b\u3000c", "a b c"),
+        ("p\u0061\u0308", "p\u00e4"),
+        ("a\ufe0fb\u200dc", "abc"),
+    ],
+)
+def test_scram_prepares_name_and_password_as_the_server_does(written: str, prepared: str) -> None:  # A-123 A-126
+    """RFC 4013 section 3 has the first five: whoever types the same password in another way has the same proof."""
+    firsts = [sasl.Scram("sha256", name, "x", lambda size: b"n" * size).initial() for name in (written, prepared)]
+    assert firsts[0] == firsts[1]
+    proofs = []
+    for password in (written, prepared):
+        scram = sasl.Scram("sha256", "user", password, lambda size: b"n" * size)
+        nonce = (scram.initial() or b"").partition(b",r=")[2]
+        proofs.append(scram.respond(b"r=" + nonce + b"srv,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"))
+    assert proofs[0] == proofs[1]
+
+
 def test_each_exchange_has_a_nonce_of_its_own() -> None:  # A-126
     assert len({sasl.Scram("sha256", "u", "x").initial() for _ in range(50)}) == 50
 

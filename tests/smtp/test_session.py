@@ -140,6 +140,17 @@ def test_a_message_for_nobody_is_not_sent(smtp_server: Start, pipelining: bool) 
     assert verbs(server) == ["MAIL", "RCPT", "RCPT", *["DATA"] * pipelining, "RSET", "MAIL", "RCPT", "DATA"]
 
 
+@BOTH
+def test_a_local_part_that_is_too_long_for_the_server_fails_alone(smtp_server: Start, pipelining: bool) -> None:  # A-047
+    """It is tried, for a server may take more than the standard asks of it."""
+    long = "x" * 65 + "@b.example"
+    for replies, said_of_it in (({}, (Phase.END, 250)), ({"RCPT TO:<XX": b"501 5.1.3 too long"}, (Phase.RCPT, 501))):
+        server = smtp_server(keywords=KEYWORDS[pipelining], replies=replies)
+        answers = one(opened(server), message([R1, long, R2]))
+        assert codes(answers) == [(Phase.END, 250), said_of_it, (Phase.END, 250)]
+        assert f"RCPT TO:<{long}>".encode() in server.commands
+
+
 class Scripted:
     """The server's end of a socket pair: it waits for octets, says something, and so on; `heard` is what it read. gone: it
     hangs up in the end, and does not wait for us to."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from smartrelay.mail.international import NoSuchDomainName, a_label_path, a_labels
 from smartrelay.relay.blame import judge
 from smartrelay.smtp import content
 from smartrelay.smtp.dialogue import Answer, Phase, Reply, Trouble
-from smartrelay.smtp.international import NoSuchDomainName, a_label_path, a_labels
 from smartrelay.smtp.transaction import Flight, Transaction, prepare
 from tests.smtp.scene import R1, R2, R3, TEXT, message
 

@@ -33,6 +33,7 @@ class Certificates:
     server: Certificate
     expired: Certificate
     wrong_name: Certificate
+    common_name_only: Certificate
     untrusted: Certificate
 
 
@@ -57,5 +58,6 @@ def make_certificates(folder: str) -> Certificates:
         server=write(authority.issue_cert(*NAMES), "server"),
         expired=write(authority.issue_cert(*NAMES, not_before=yesterday - timedelta(days=30), not_after=yesterday), "expired"),
         wrong_name=write(authority.issue_cert("other.example.test"), "wrong-name"),
+        common_name_only=write(authority.issue_cert(common_name="localhost"), "common-name-only"),
         untrusted=write(other.issue_cert(*NAMES), "untrusted"),
     )

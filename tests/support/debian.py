@@ -20,13 +20,15 @@ ROOTS = {
     "dma": ("dma",),
     "exim": ("exim4-daemon-light", "libnss-wrapper"),
     "msmtp": ("msmtp",),
+    "nsd": ("nsd",),
     "nullmailer": ("nullmailer",),
     "opensmtpd": ("opensmtpd",),
     "opensmtpd-7": ("opensmtpd", "libc6"),
     "postfix": ("postfix", "libnss-wrapper"),
+    "unbound": ("unbound",),
 }
 
-FOR_TESTS = ("exim", "opensmtpd-7", "postfix")
+FOR_TESTS = ("exim", "nsd", "opensmtpd-7", "postfix", "unbound")
 """Fetched beforehand; the others are the benchmarks' rivals, and fetched when one runs."""
 
 # Those that are not taken from this machine's release, with libraries from this one down to libc: OpenSMTPD before 7 cannot

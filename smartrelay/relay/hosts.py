@@ -1,0 +1,157 @@
+"""What a pass knows of hosts, whichever next hop they belong to: which there are, which are bad, and how many connections
+each has."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from smartrelay.config import Config
+from smartrelay.relay.blame import Judgement
+from smartrelay.routing.bad_hosts import BadHosts
+from smartrelay.routing.candidates import Candidate, candidates, keys_of
+from smartrelay.routing.mx import MXCalculator
+from smartrelay.routing.network import is_local, is_offline
+from smartrelay.routing.relays import Endpoint, NextHop, Routes
+from smartrelay.routing.resolver import UNREACHABLE, DNSResolver, Resolver
+from smartrelay.smtp.dialogue import Answer, Trouble
+from smartrelay.spool.history import History
+from smartrelay.spool.lock import hosts_lock
+
+SMTP_PORT = 25
+
+
+class Hosts:
+    """Shared by all threads of a pass.
+
+    calculator: finds mail exchangers; None where no rule asks for any. most: connections to one host at once. forgiving: bad
+    hosts are tried like any other (`flush --all`). offline: whether this machine has no way to anywhere; asked only after a
+    failure. unresolved: whether no resolver at all can be reached; asked likewise.
+    """
+
+    def __init__(
+        self,
+        calculator: MXCalculator | None,
+        memory: BadHosts,
+        most: int,
+        *,
+        forgiving: bool = False,
+        offline: Callable[[], bool],
+        unresolved: Callable[[str], bool],
+        shuffle: Callable[[list[Endpoint]], None] = random.shuffle,
+    ) -> None:
+        self.memory = memory
+        self._calculator = calculator
+        self._most = most
+        self._forgiving = forgiving
+        self._offline = offline
+        self._unresolved = unresolved
+        self._shuffle = shuffle
+        self._lock = threading.Lock()
+        self._connections: dict[str, int] = {}
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        routes: Routes,
+        warn: Callable[[str], None],
+        *,
+        forgiving: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> "Hosts":
+        """What `config` says of hosts, with the memory of its spool. warn: takes a sentence of what is wrong with that."""
+        spool, timeout = config.spool, config.mx.bad_host_timeout
+        memory = BadHosts(f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=timeout, clock=clock, warn=warn)
+        resolver = DNSResolver(config.mx.nameservers, config.timeouts.lookup)
+        return cls.asking(config, routes, resolver, memory, forgiving=forgiving)
+
+    @classmethod
+    def asking(
+        cls, config: Config, routes: Routes, resolver: Resolver, memory: BadHosts, *, forgiving: bool = False
+    ) -> "Hosts":
+        """What `config` says of hosts, with a resolver and a memory that are given."""
+        calculator = _calculator(config, resolver, memory) if routes.ask_for_exchangers else None
+        return cls(
+            calculator,
+            memory,
+            config.limits.max_connections_per_host,
+            forgiving=forgiving,
+            offline=is_offline,
+            unresolved=lambda host: resolver.ask(host, "A").outcome == UNREACHABLE,
+        )
+
+    def candidates(self, hop: NextHop) -> list[Candidate]:
+        """The hosts of a next hop in the order of this pass: those that are bad come after the good ones.
+
+        Raises RoutingError where there are none.
+        """
+        found = candidates(hop, self._calculator, self._shuffle)
+        return sorted(found, key=lambda candidate: not self._forgiving and self.memory.is_bad(candidate.key))
+
+    def why_bad(self, candidate: Candidate) -> str:
+        """Why a host may not be connected to now."""
+        found = self.memory.get(candidate.key)
+        return f"{found.reason if found else 'another connection is trying it'} (not tried again yet)"
+
+    def may_connect(self, candidate: Candidate) -> bool:
+        """Whether a connection to this host may be tried now: one to a bad host is its probe, and nobody else's."""
+        return self._forgiving or self.memory.claim_probe(candidate.key)
+
+    def enter(self, candidate: Candidate) -> bool:
+        """Counts a connection that is about to be made; False where the host has as many as it may have."""
+        with self._lock:
+            count = self._connections.get(candidate.key, 0)
+            if count >= self._most:
+                return False
+            self._connections[candidate.key] = count + 1
+            return True
+
+    def leave(self, candidate: Candidate) -> None:
+        """A connection has ended."""
+        with self._lock:
+            self._connections[candidate.key] -= 1
+            if not self._connections[candidate.key]:
+                del self._connections[candidate.key]
+
+    def has_room(self, candidate: Candidate) -> bool:
+        """Whether one more connection may be made."""
+        return self._connections.get(candidate.key, 0) < self._most
+
+    def answered(self, candidate: Candidate) -> None:
+        """A session stands: the host is good."""
+        self.memory.mark_good(candidate.key)
+
+    def failed(self, candidate: Candidate, judgement: Judgement) -> None:
+        """The host could not be used, and will be left alone for a while."""
+        self.memory.mark_bad(candidate.key, judgement.status.text)
+
+    def is_out_of_reach(self, candidate: Candidate, answer: Answer) -> bool:
+        """Whether a failure is this machine's, which is offline, and says nothing of the host."""
+        if answer.trouble is Trouble.NO_NETWORK:
+            return self._offline()
+        if answer.trouble is Trouble.NO_HOST:
+            return self._offline() or self._unresolved(candidate.endpoint.host)
+        return False
+
+    def has_recovered(self, hop: NextHop, history: History, recipients: Iterable[int]) -> bool:
+        """Whether a host has recovered in this pass that mail with this history waits for, at these of its recipients."""
+        recipients = list(recipients)
+        keys = keys_of(hop, [history.last[index] for index in recipients])
+        keys = keys.union(*(history.hosts.get(index, ()) for index in recipients))
+        return not keys.isdisjoint(self.memory.recovered)
+
+
+def _calculator(config: Config, resolver: Resolver, memory: BadHosts) -> MXCalculator:
+    """Port 25 of this machine is where mail comes in, whoever listens there; any other port is asked for on purpose."""
+    return MXCalculator(
+        resolver,
+        bad_hosts=memory,
+        canonical_chain_limit=config.mx.canonical_chain_limit,
+        fallback_to_domain=config.mx.fallback_to_domain,
+        own_names=frozenset((config.hostname,)),
+        is_own=is_local if config.mx.port == SMTP_PORT else lambda address: False,
+        family=config.mx.address_family,
+        port=config.mx.port,
+        timeout_bad_mx=config.mx.bad_host_timeout,
+    )

@@ -1,0 +1,166 @@
+"""Who asks the DNS, and what came of it: what a server or the network does is data here, never an exception.
+
+Names are absolute: no search list and no /etc/hosts ever stands between a recipient's domain and its mail exchangers
+(RFC 5321 section 5.1).
+"""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from smartrelay.routing import packet
+from smartrelay.routing.lookup import Lookup
+from smartrelay.routing.nameserver import Nameserver, of_system, parse
+from smartrelay.routing.reply import (
+    ALIAS,
+    ANSWER,
+    NO_DATA,
+    NO_SUCH_NAME,
+    TEMPORARY,
+    UNREACHABLE,
+    Question,
+    Reply,
+)
+
+__all__ = [
+    "ALIAS",
+    "ANSWER",
+    "NO_DATA",
+    "NO_SUCH_NAME",
+    "TEMPORARY",
+    "UNREACHABLE",
+    "DNSResolver",
+    "Question",
+    "Recorder",
+    "Reply",
+    "Resolver",
+]
+
+AT_ONCE = 8
+"""Questions of one call that are on their way side by side: each has a socket."""
+
+
+class Resolver(Protocol):
+    """Who answers questions; many threads may ask at once."""
+
+    def ask(self, name: str, kind: str) -> Reply:
+        """What came of asking for records of `kind` at the absolute `name`; one step of an alias, never more."""
+
+    def ask_all(self, questions: Sequence[Question]) -> list[Reply]:
+        """What came of each, in their order; they may be on their way side by side."""
+
+
+class Recorder:
+    """Passes questions on to a resolver, and keeps every reply, in the order of the questions."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self.replies: list[Reply] = []
+
+    def ask(self, name: str, kind: str) -> Reply:
+        """What the resolver says."""
+        return self.ask_all([Question(name, kind)])[0]
+
+    def ask_all(self, questions: Sequence[Question]) -> list[Reply]:
+        """What the resolver says to each."""
+        replies = self._resolver.ask_all(questions)
+        for reply in replies:
+            self.replies += [reply._replace(further=()), *reply.further]
+        return replies
+
+
+class _Entry:
+    """One question: who asks has the lock. kept: nobody need ask again."""
+
+    def __init__(self, question: Question) -> None:
+        self.lock = threading.Lock()
+        self.reply = Reply(question, UNREACHABLE)
+        self.kept = False
+
+
+class DNSResolver:
+    """Asks DNS servers that recurse. What they said, good or bad, is kept as long as this object lives: one pass (B-028).
+
+    nameservers: "127.0.0.1:5300"; those of the system where there are none. timeout: seconds for what is asked in one call,
+    all servers and repetitions together. first_wait: seconds in which a server must answer before the next is asked, doubled
+    in each further round. most_kept: replies kept at once; ten thousand, of three thousand domains, are some 10 MB. Raises
+    ConfigError.
+    """
+
+    def __init__(
+        self,
+        nameservers: Sequence[str] = (),
+        timeout: float = 30.0,
+        *,
+        first_wait: float = 2.0,
+        most_kept: int = 10_000,
+        resolv_conf: str = "/etc/resolv.conf",
+    ) -> None:
+        self._servers = tuple(parse(text) for text in nameservers) or of_system(resolv_conf)
+        self._timeout, self._first_wait, self._most_kept = timeout, first_wait, most_kept
+        self._lock = threading.Lock()
+        self._kept: dict[Question, _Entry] = {}
+
+    def ask(self, name: str, kind: str) -> Reply:
+        """What came of the question; asked once, however many threads want to know."""
+        return self.ask_all([Question(name, kind)])[0]
+
+    def ask_all(self, questions: Sequence[Question]) -> list[Reply]:
+        """What came of each question, eight at a time."""
+        wanted = [Question(name.removesuffix(".").lower(), kind) for name, kind in questions]
+        end = time.monotonic() + self._timeout
+        replies: list[Reply] = []
+        for first in range(0, len(wanted), AT_ONCE):
+            replies += self._ask_some(wanted[first : first + AT_ONCE], end)
+        return replies
+
+    def _ask_some(self, questions: Sequence[Question], end: float) -> list[Reply]:
+        """What nobody else is asking is asked together, and what others ask is waited for then: who waits holds no lock."""
+        entries = {question: self._entry(question) for question in questions}
+        ours = {question: entry for question, entry in entries.items() if entry.lock.acquire(blocking=False)}
+        try:
+            self._look_up(ours, end)
+        finally:
+            for entry in ours.values():
+                entry.lock.release()
+        for question, entry in entries.items():
+            if question not in ours:
+                with entry.lock:
+                    self._look_up({question: entry}, end)
+        return [entries[question].reply for question in questions]
+
+    def _entry(self, question: Question) -> _Entry:
+        with self._lock:
+            if len(self._kept) >= self._most_kept and question not in self._kept:
+                self._kept.clear()
+            return self._kept.setdefault(question, _Entry(question))
+
+    def _look_up(self, entries: Mapping[Question, _Entry], end: float) -> None:
+        """Asks for those that have no reply to keep; their locks are held."""
+        lookups: dict[Question, Lookup] = {}
+        try:
+            for question, entry in entries.items():
+                if not entry.kept:
+                    try:
+                        lookups[question] = Lookup(question, self._servers, end, self._first_wait)
+                    except packet.BadName:
+                        name, kind = question
+                        entry.reply = Reply(question, NO_SUCH_NAME, text=f"{kind} of {name!a}: not a domain name")
+                        entry.kept = True
+            for question, lookup in lookups.items():
+                reply = lookup.run()
+                entries[question].reply = reply
+                # A way to a server may come back at any moment; and where the time was over, it was that of one domain, whose
+                # slow names must not cost another domain anything.
+                entries[question].kept = reply.outcome != UNREACHABLE and (reply.outcome != TEMPORARY or lookup.all_refused)
+                self._remember(lookup.silent)
+        finally:
+            for lookup in lookups.values():
+                lookup.close()
+
+    def _remember(self, silent: set[Nameserver]) -> None:
+        """Later questions need not wait for these servers first."""
+        if silent:
+            with self._lock:
+                self._servers = tuple(sorted(self._servers, key=silent.__contains__))
