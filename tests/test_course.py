@@ -4,15 +4,20 @@ Receiving servers at 127.0.0.x, all at one port, and a DNS that knows them.
 """
 
 import re
+import threading
+from functools import partial
 from typing import Any
 
 import pytest
 
 from smartrelay.config import Limits, Relay
 from smartrelay.relay.report import Report
+from tests.support.dns_server import SILENT
 from tests.support.exchangers import Exchangers
 from tests.support.place import Place, recipients
 from tests.support.queues import put
+from tests.support.smtp_script import TIMEOUT
+from tests.support.smtp_server import ScriptedServer, Session
 
 D = "u@d.example"
 
@@ -203,3 +208,115 @@ def test_an_alias_leads_on_and_the_address_stays(here: Place, exchangers: Exchan
     assert send(here).sent == 1
     assert server.accepted[0].rcpt_to == [b"RCPT TO:<u@d.example>"]
     assert any("relay=mx.example[127.0.0.2]" in line for line in here.lines)
+
+
+# Side by side
+
+
+def in_background(place: Place, *relays: Relay) -> tuple[threading.Thread, Report]:
+    """A pass that goes on beside the test."""
+    manager = place.manager(*relays or (direct(),))
+    thread = threading.Thread(target=manager.check_state)
+    thread.start()
+    return thread, manager.report
+
+
+def test_a_host_of_many_domains_has_no_more_connections_than_one(here: Place, exchangers: Exchangers) -> None:  # A-064
+    """However many next hops it is an exchanger of."""
+    server = exchangers.start("a.example", 2)
+    gate = server.gate("MAIL")
+    for number in range(8):
+        exchangers.mx(f"d{number}.example", "a.example")
+        for _ in range(3):
+            put(here.queue, [f"u@d{number}.example"])
+    here.limits = Limits(max_connections_per_host=3)
+    thread, report = in_background(here)
+    server.wait_for(lambda: server.open_connections == 3)
+    gate.open()
+    thread.join()
+    assert (report.sent, report.deferred) == (24, 0)
+    assert server.peak_connections <= 4  # a session is over for us when the server has said so
+
+
+def test_all_hosts_together_have_no_more_connections_than_the_limit(here: Place, exchangers: Exchangers) -> None:  # A-064
+    lock, standing, peaks = threading.Lock(), set[tuple[str, int]](), list[int]()
+
+    def watch(name: str) -> Any:
+        def on(point: str, argument: bytes, session: Session) -> None:
+            with lock:
+                if point == "GREETING":
+                    standing.add((name, session.number))
+                    peaks.append(len(standing))
+                if point == "QUIT":
+                    standing.discard((name, session.number))
+
+        return on
+
+    for number in range(2, 8):
+        exchangers.start(f"d{number}.example", number, on=watch(str(number)))
+        for _ in range(8):
+            put(here.queue, [f"u@d{number}.example"])
+    here.limits = Limits(max_connections=3)
+    report = here.run(direct())
+    assert (report.sent, report.deferred) == (48, 0) and max(peaks) <= 3
+
+
+def has_taken(server: ScriptedServer, count: int) -> bool:
+    """Whether a server has accepted so many messages."""
+    return len(server.accepted) == count
+
+
+@pytest.mark.parametrize("point", ["MX", "A", "GREETING", "EHLO", "MAIL", "RCPT", "DATA", "DOT", "QUIT"])
+def test_a_domain_that_hangs_delays_no_other(here: Place, exchangers: Exchangers, point: str) -> None:  # C-011
+    """Law 7: what is there goes, and what comes in meanwhile, as if the one that hangs were not there."""
+    servers = [exchangers.start(f"d{number}.example", number) for number in range(2, 8)]
+    hung, others = servers[0], servers[1:]
+    gate = hung.gate(point)
+    if point in ("MX", "A"):
+        exchangers.dns.on[f"d2.example {point}"] = SILENT
+        here.timeouts = here.timeouts._replace(lookup=2.0)
+    for number in range(2, 8):
+        for _ in range(10 if number == 2 else 3):
+            put(here.queue, [f"u@d{number}.example"])
+    thread, report = in_background(here)
+    if point not in ("MX", "A"):
+        gate.wait_reached()
+    for count in (3, 4):
+        for number, server in enumerate(others, 3):
+            server.wait_for(partial(has_taken, server, count))
+            put(here.queue, [f"late@d{number}.example"])
+    for server in others:
+        server.wait_for(partial(has_taken, server, 5))
+    assert thread.is_alive()
+    gate.open()
+    thread.join()
+    assert report.sent == (25 if point in ("MX", "A") else 35)
+
+
+def test_a_domain_that_hangs_with_all_that_it_may_have_delays_no_other(here: Place, exchangers: Exchangers) -> None:  # C-011
+    """Many connections to one host, all of them hung: some are left for what comes in for another."""
+    hung, quick = exchangers.start("hung.example", 2), exchangers.start("quick.example", 3)
+    crowd = threading.Event()
+
+    def on(point: str, argument: bytes, session: Session) -> None:
+        if point == "DOT" and len(session.transactions) > 1:  # the first of each is the success that more of them take
+            crowd.wait(TIMEOUT)
+
+    hung.on = on
+    gate = hung.gate("MAIL")
+    here.limits = Limits(max_connections=8, max_connections_per_host=8)
+    for _ in range(200):
+        put(here.queue, ["u@hung.example"])
+    thread, report = in_background(here)
+    gate.wait_reached()
+    hung.wait_for(lambda: hung.open_connections == 5)
+    gate.open()
+    hung.wait_for(lambda: hung.open_connections >= 6 and all(len(each.transactions) == 2 for each in hung.sessions))
+    for _ in range(5):
+        put(here.queue, ["u@quick.example"])
+    try:
+        quick.wait_for(lambda: len(quick.accepted) == 5)
+    finally:
+        crowd.set()
+        thread.join()
+    assert (report.sent, report.deferred) == (205, 0)

@@ -4,9 +4,11 @@ import re
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
 from smartrelay import config, errors
+from smartrelay.cli.main import smartrelay
 
 MAN = Path(__file__).parent.parent / "man"
 PAGES = sorted(path.name for path in MAN.iterdir())
@@ -32,6 +34,19 @@ def test_smartrelay_1_has_every_exit_code() -> None:
     codes = {value for name, value in vars(errors).items() if name.startswith("EX_")} - {errors.EX_OSERR}
     section = text("smartrelay.1").partition("EXIT STATUS")[2].partition("EXAMPLES")[0]
     assert {int(code) for code in re.findall(r"^ {5}(\d+) ", section, re.MULTILINE)} == codes
+
+
+def test_smartrelay_1_has_every_command() -> None:
+    """Each has a section of its own, and a line in the synopsis."""
+    context = click.Context(smartrelay)
+    names = []
+    for name in smartrelay.list_commands(context):
+        command = smartrelay.get_command(context, name)
+        names += [f"{name} {verb}" for verb in command.commands] if isinstance(command, click.Group) else [name]
+    page = text("smartrelay.1")
+    assert [name for name in names if not re.search(rf"^ {{3}}{name}$", page, re.MULTILINE)] == []
+    synopsis = page.partition("SYNOPSIS")[2].partition("DESCRIPTION")[0]
+    assert [name for name in names if name.split()[-1] not in synopsis.split()] == []
 
 
 @pytest.mark.parametrize("kind", ["Limits", "Timeouts", "Relay", "Auth"])

@@ -4,7 +4,7 @@ from smartrelay.cli.caller import Common
 from smartrelay.cli.hosts import memory_of
 from smartrelay.cli.way import rules
 from smartrelay.errors import ConfigError
-from smartrelay.routing.candidates import keys_of
+from smartrelay.relay.hosts import awaited
 from smartrelay.spool.listing import Entry
 
 
@@ -17,13 +17,13 @@ class Forgiving:
         self._keys: set[str] = set()
 
     def add(self, entry: Entry) -> None:
-        """One more message: the hosts that it was last at, and those that its rules name."""
+        """One more message: the hosts that it was left without, and those that its rules name."""
         if isinstance(self._rules, ConfigError) or entry.state == "held":
             return
-        envelope, last = entry.envelope, entry.history.last
+        envelope = entry.envelope
         for index in entry.history.waiting:
             hop = self._rules.next_hop(envelope.reverse_path, envelope.recipients[index].address)
-            self._keys |= keys_of(hop, [last[index]])
+            self._keys |= awaited(hop, entry.history, [index])
 
     def forgive(self, spool: str) -> bool:
         """Forgets it of all that were collected; False where the memory cannot be written, which has been said."""

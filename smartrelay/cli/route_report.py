@@ -3,12 +3,13 @@
 from typing import Any, NamedTuple
 
 from smartrelay.cli.moment import moment
-from smartrelay.cli.way import NO_RULE, Host, Way, bad_dict, bad_words, trouble_dict, trouble_words
-from smartrelay.config import Rate, Relay
+from smartrelay.cli.way import Host, Way, bad_dict, bad_words, trouble_dict, trouble_words
+from smartrelay.config import Relay
 from smartrelay.mail.status import visible
 from smartrelay.routing.relays import IMPLICIT, NO_TLS, OPPORTUNISTIC, STARTTLS, Endpoint
 from smartrelay.routing.resolver import Reply
 from smartrelay.smtp.opening import Policy
+from smartrelay.values import Rate
 
 _TLS = {
     NO_TLS: "no TLS",
@@ -114,7 +115,7 @@ class Report(NamedTuple):
     def as_text(self, now: float) -> str:
         """For people: a label and a text in each line."""
         rows = [("Address", self.recipient), ("Sender", f"<{self.sender}>"), ("Rule", self._rule())]
-        rows += [("passed over" if not number else "", _named(relay)) for number, relay in enumerate(self.passed)]
+        rows += [("Passed over" if not number else "", _named(relay)) for number, relay in enumerate(self.passed)]
         rows += [("DNS" if not number else "", reply.text) for number, reply in enumerate(self.replies)]
         for number, place in enumerate(self.places, 1):
             rows += [(f"Host {number}" if not at else "", line) for at, line in enumerate(place.lines(now))]
@@ -122,14 +123,20 @@ class Report(NamedTuple):
             rows.append(("Hosts", f"none: {trouble_words(self.way.trouble)}"))
         if self.way.hop is not None and self.places:
             source = self.way.hop.relay.source_address
+            rows += [("By lot", f"{' and '.join(names)}: each pass draws their order anew") for names in self._equals()]
             rows += [("Source", ", ".join(source))] if source else []
             rows += [("Rate", self._rates())] if self._rates() else []
         return "\n".join(visible(f"{label:<12} {text}") for label, text in rows)
 
     def _rule(self) -> str:
         if self.way.hop is None:
-            return f"none: {NO_RULE}; such mail waits"
+            return "none"
         return f"{_named(self.way.hop.relay)}, the first that matches"
+
+    def _equals(self) -> list[list[str]]:
+        """The hosts that the rule calls equal."""
+        groups = self.way.hop.groups if self.way.hop is not None else ()
+        return [[str(endpoint) for endpoint in group] for group in groups if len(group) > 1]
 
     def _rates(self) -> str:
         own = self.way.hop.relay.rate if self.way.hop is not None else None
@@ -150,6 +157,7 @@ class Report(NamedTuple):
                 for reply in self.replies
             ],
             "hosts": [place.as_dict(remembers=self.remembers) for place in self.places],
+            "by_lot": self._equals(),
             "source_address": list(relay.source_address) if relay else [],
             "rate": str(relay.rate) if relay and relay.rate else None,
             "rate_of_all": str(self.rate) if self.rate else None,

@@ -11,16 +11,14 @@ from smartrelay.cli.caller import Common
 from smartrelay.cli.moment import moment
 from smartrelay.config import Config
 from smartrelay.errors import ConfigError
-from smartrelay.mail.status import Status, visible
-from smartrelay.relay.hosts import Hosts
+from smartrelay.mail.status import visible
+from smartrelay.relay.hosts import Hosts, awaited
 from smartrelay.routing.bad_hosts import BadHost, BadHosts
-from smartrelay.routing.candidates import Candidate, keys_of
+from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import NextHop, Routes
 from smartrelay.routing.resolver import Resolver
-from smartrelay.routing.trouble import RoutingError
+from smartrelay.routing.trouble import NoRule, RoutingError
 from smartrelay.spool.listing import Entry
-
-NO_RULE = "no [[relay]] rule is for this sender and recipient"
 
 
 class Host(NamedTuple):
@@ -45,11 +43,10 @@ class Way(NamedTuple):
 
     def words(self, now: float) -> str:
         """Rule and hosts in one line."""
-        if self.hop is None:
-            return f"nowhere: {NO_RULE}"
+        rule = f"{self.hop.name}: " if self.hop is not None else ""
         if self.trouble is not None:
-            return visible(f"{self.hop.name}: nowhere: {trouble_words(self.trouble)}")
-        return visible(f"{self.hop.name}: {', '.join(host.words(now) for host in self.hosts)}")
+            return visible(f"{rule}nowhere: {trouble_words(self.trouble)}")
+        return visible(f"{rule}{', '.join(host.words(now) for host in self.hosts)}")
 
     def as_dict(self) -> dict[str, Any]:
         """The same for programs."""
@@ -59,6 +56,9 @@ class Way(NamedTuple):
             "bad": [{"host": host.name, **bad_dict(host.bad)} for host in self.hosts if host.bad is not None],
             "trouble": trouble_dict(self.trouble) if self.trouble is not None else None,
         }
+
+
+NOWHERE = Way(None, trouble=NoRule())
 
 
 class Ways:
@@ -74,7 +74,7 @@ class Ways:
         self._memory = memory
         self._forgiving = forgiving
         self._hosts = Hosts.asking(config, routes, resolver, memory, forgiving=forgiving)
-        self._found: dict[NextHop | None, Way] = {None: Way(None)}
+        self._found: dict[NextHop | None, Way] = {None: NOWHERE}
 
     def to(self, sender: str, recipient: str) -> Way:
         """The way of mail from `sender` ("": the null sender) to `recipient`."""
@@ -118,21 +118,24 @@ def memory_of(spool: str, warn: Callable[[str], None], timeout: float = math.inf
 def waiting_ways(entry: Entry, routes: Routes, memory: BadHosts) -> list[tuple[list[str], Way]]:
     """The recipients of a message that wait, those that go one way together, and that way as far as it is known without a
     question to the DNS."""
-    envelope, last = entry.envelope, entry.history.last
+    envelope = entry.envelope
     hops: dict[NextHop | None, list[int]] = {}
     for index in entry.history.waiting:
         hop = routes.next_hop(envelope.reverse_path, envelope.recipients[index].address)
         hops.setdefault(hop, []).append(index)
     return [
-        ([envelope.recipients[index].address for index in indices], _known(hop, [last[index] for index in indices], memory))
+        (
+            [envelope.recipients[index].address for index in indices],
+            _known(hop, awaited(hop, entry.history, indices), memory),
+        )
         for hop, indices in hops.items()
     ]
 
 
-def _known(hop: NextHop | None, statuses: Iterable[Status | None], memory: BadHosts) -> Way:
-    """The hosts that the rule names, and behind them those that the mail was last at and that are bad."""
+def _known(hop: NextHop | None, keys: set[str], memory: BadHosts) -> Way:
+    """The hosts that the rule names, and behind them those of the exchangers with these keys that are bad."""
     if hop is None:
-        return Way(None)
+        return NOWHERE
     hosts, named = [], set()
     for endpoint in hop.endpoints:
         if endpoint.exchangers:
@@ -142,7 +145,7 @@ def _known(hop: NextHop | None, statuses: Iterable[Status | None], memory: BadHo
             named.add(key)
             hosts.append(Host(str(endpoint), memory.get(key)))
     if len(named) < len(hop.endpoints):
-        others = map(memory.get, sorted(keys_of(hop, statuses) - named))
+        others = map(memory.get, sorted(keys - named))
         hosts += [Host(bad.key, bad) for bad in others if bad is not None]
     return Way(hop, tuple(hosts))
 
@@ -160,7 +163,7 @@ def bad_dict(bad: BadHost) -> dict[str, Any]:
 
 def trouble_words(trouble: RoutingError) -> str:
     """Why there is no host, and what becomes of the mail."""
-    return f"{trouble.text}; mail for it {'fails' if trouble.permanent else 'waits'} ({trouble.dsn})"
+    return f"{trouble.text}; such mail {'fails' if trouble.permanent else 'waits'} ({trouble.dsn})"
 
 
 def trouble_dict(trouble: RoutingError) -> dict[str, Any]:

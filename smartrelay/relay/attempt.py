@@ -13,12 +13,13 @@ from smartrelay.mail.trace import received
 from smartrelay.maillog import MailLog
 from smartrelay.relay.backlog import Backlog, Item
 from smartrelay.relay.blame import Judgement, Scope, judge
-from smartrelay.relay.budget import SOON, Budgets
+from smartrelay.relay.budget import Budgets
 from smartrelay.relay.connections import Connections
 from smartrelay.relay.course import END, Course, Stop
 from smartrelay.relay.hosts import Hosts
 from smartrelay.relay.ledger import Consignment, Ledger
 from smartrelay.relay.pace import Pace
+from smartrelay.relay.quota import SOON
 from smartrelay.relay.report import Report
 from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import OPPORTUNISTIC, NextHop
@@ -204,7 +205,8 @@ class _AttemptManager:
         is waited for here: "14/s" is a pace."""
         if self._budgets is None:
             return True
-        while (turn := self._budgets.take(self.hop.name)) and not self._stopping.is_set():
+        arrived = consignment.message.envelope.arrived
+        while (turn := self._budgets.take(self.hop.name, arrived)) and not self._stopping.is_set():
             wait = turn - self._clock()
             if wait > SOON:
                 try:

@@ -136,10 +136,15 @@ class Hosts:
 
     def has_recovered(self, hop: NextHop, history: History, recipients: Iterable[int]) -> bool:
         """Whether a host has recovered in this pass that mail with this history waits for, at these of its recipients."""
-        recipients = list(recipients)
-        keys = keys_of(hop, [history.last[index] for index in recipients])
-        keys = keys.union(*(history.hosts.get(index, ()) for index in recipients))
-        return not keys.isdisjoint(self.memory.recovered)
+        return not awaited(hop, history, recipients).isdisjoint(self.memory.recovered)
+
+
+def awaited(hop: NextHop | None, history: History, recipients: Iterable[int]) -> set[str]:
+    """The keys of the hosts that mail with this history waits for, at these of its recipients, as far as they are known
+    without a question to the DNS."""
+    recipients = list(recipients)
+    keys = keys_of(hop, [history.last[index] for index in recipients])
+    return keys.union(*(history.hosts.get(index, ()) for index in recipients))
 
 
 def _calculator(config: Config, resolver: Resolver, memory: BadHosts) -> MXCalculator:

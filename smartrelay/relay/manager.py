@@ -23,6 +23,7 @@ from smartrelay.relay.pace import Pace
 from smartrelay.relay.report import Report
 from smartrelay.relay.schedule import DOUBTFUL
 from smartrelay.routing.relays import NextHop, Routes
+from smartrelay.routing.trouble import NoRule
 from smartrelay.smtp.dialogue import Phase
 from smartrelay.spool.history import History
 from smartrelay.spool.queue import Queue
@@ -36,6 +37,9 @@ _RAMP = 0.02
 
 _START_AFTER = 64
 """Planned messages after which workers are started beside the planning."""
+
+_SPARE = 4
+"""One in so many connections is for next hops that have none: to one that hangs, all others may be lost for minutes."""
 
 _FINAL_DOTS = 10.0
 """Seconds that transactions get to finish when the pass is to stop."""
@@ -198,7 +202,8 @@ class SmartHostESMTPRelayingManager:
             if hop is not None:
                 self._add(hop, one, None if single else tuple(recipients))
         if nowhere is not None:
-            self._defer(one, nowhere, deferred("4.3.5", "no [[relay]] rule is for this sender and recipient"))
+            trouble = NoRule()
+            self._defer(one, nowhere, deferred(trouble.dsn, trouble.text))
         return True
 
     def _hops(self, envelope: Envelope, indices: Iterable[int] | None = None) -> dict[NextHop | None, list[int]]:
@@ -258,10 +263,15 @@ class SmartHostESMTPRelayingManager:
     def _wants_more(self) -> bool:
         """Whether a next hop that has workers would have more, sooner or later."""
         with self._changed:
-            return self._is_room() and any(each.connections.are_too_few(each.backlog) for each in self._at_work)
+            return self._may_grow() and any(each.connections.are_too_few(each.backlog) for each in self._at_work)
 
     def _is_room(self) -> bool:
         return len(self._workers) < self._config.limits.max_connections
+
+    def _may_grow(self) -> bool:
+        """Whether a next hop may have more than one: where there are others, they must find room, whatever hangs here."""
+        most = self._config.limits.max_connections
+        return len(self._workers) < (most if self._routes.only is not None else most - -(-most // _SPARE))
 
     def _start_workers(self) -> None:
         """Starts workers within the limits: one for each next hop that has none, then one more wherever it is of use. Lets one
@@ -284,7 +294,7 @@ class SmartHostESMTPRelayingManager:
         if found is not None:
             del self._unbegun[found]
             self._at_work[found] = None
-        else:
+        elif self._may_grow():
             # the one with the fewest first, so that they grow side by side
             found = min(
                 (each for each in self._at_work if self._may_have_more(each) and each.wants_more),

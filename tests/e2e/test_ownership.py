@@ -175,6 +175,25 @@ def test_nobody_else_gets_into_the_spool_of_the_system(host: Host) -> None:
     assert len(host.ids()) == 1
 
 
+def test_anybody_may_ask_for_a_way_and_only_the_owner_is_told_of_bad_hosts(host: Host) -> None:
+    """2.4: what a stranger may not see is left out, in a word; root looks at it as the owner."""
+    host.configure(relay("smtps://127.0.0.1"))
+    host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    make_bad(host, "127.0.0.1:465")
+    before = host.tree()
+    for uid, known in ((0, True), (NOBODY, True), (STRANGER, False)):
+        told = host.by(uid).run("route", "--sender", "me@a.example", "--json", "you@b.example")
+        assert told.code == 0, told
+        (way,) = json.loads(told.output)["hosts"]
+        assert (way["bad"]["reason"] == "x") if known else ("bad" not in way)
+        assert told.errors.count("\n") == (not known)
+    assert "the bad-host memory is left out: the spool" in told.errors
+    unknown = host.by(STRANGER).run("route", "you@b.example")
+    assert (unknown.code, unknown.output) == (64, b"")
+    assert "--sender" in unknown.errors
+    assert host.tree() == before
+
+
 def test_root_reads_its_own_secret_and_configuration_then_drops_root(
     host: Host, smtp_server: Callable[..., ScriptedServer], certificates: object
 ) -> None:
