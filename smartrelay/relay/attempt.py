@@ -173,9 +173,10 @@ class _AttemptManager:
         except OSError as error:
             self._spool_trouble(item.queue_id, error)
             return None
-        waiting = message.history.waiting
-        still = set(waiting)
-        wanted = waiting if item.recipients is None else [index for index in item.recipients if index in still]
+        wanted = message.history.waiting
+        if item.recipients is not None:
+            still = set(wanted)
+            wanted = [index for index in item.recipients if index in still]
         consignment = Consignment(message, self.hop.name, wanted[:RECIPIENTS], self._clock(), retried=item.retried)
         if not wanted:
             self._let_go(consignment)
@@ -234,8 +235,9 @@ class _AttemptManager:
 
     def notify_success(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
         """These recipients have their mail."""
-        with self._lock:
-            self._fruitless = 0
+        if self._fruitless:
+            with self._lock:
+                self._fruitless = 0
         self.connections.succeeded()
         self._note(consignment, statuses)
 

@@ -1,8 +1,7 @@
 """What a message's journal adds up to: each recipient's standing, what is owed, how often it was tried."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from smartrelay.mail.status import DEFERRED, Status, printable
 from smartrelay.spool.journal import Event
@@ -11,8 +10,7 @@ _NEVER = 1e11
 """No clock is so wrong (the year 5138): such a time comes from no journal of ours."""
 
 
-@dataclass(slots=True)
-class Notice:
+class Notice(NamedTuple):
     """A bounce that the journal called for. called: Unix seconds of that line; published: whether "bounced" is durable."""
 
     number: int
@@ -21,7 +19,6 @@ class Notice:
     published: bool = False
 
 
-@dataclass(slots=True)
 class History:
     """The standing of a message with `count` recipients, by their index in the envelope.
 
@@ -30,18 +27,17 @@ class History:
     all that was replayed.
     """
 
-    count: int
-    last: list[Status | None] = field(init=False)
-    tries: list[int] = field(init=False)
-    hosts: dict[int, list[str]] = field(default_factory=dict)
-    notices: dict[int, Notice] = field(default_factory=dict)
-    doubts: int = 0
-    relay: str = ""
-    events: list[Event] = field(default_factory=list)
+    __slots__ = ("count", "doubts", "events", "hosts", "last", "notices", "relay", "tries")
 
-    def __post_init__(self) -> None:
-        self.last = [None] * self.count
-        self.tries = [0] * self.count
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.last: list[Status | None] = [None] * count
+        self.tries = [0] * count
+        self.hosts: dict[int, list[str]] = {}
+        self.notices: dict[int, Notice] = {}
+        self.doubts = 0
+        self.relay = ""
+        self.events: list[Event] = []
 
     @property
     def waiting(self) -> list[int]:
@@ -84,7 +80,8 @@ class History:
             if notice is not None:
                 self.notices[notice.number] = notice
         elif kind == "bounced":
-            self.notices[int(event["number"])].published = True
+            number = int(event["number"])
+            self.notices[number] = self.notices[number]._replace(published=True)
 
     def _notice(self, called: dict[str, Any]) -> Notice:
         notice = Notice(int(called["number"]), float(called["time"]), [int(i) for i in called["recipients"]])
