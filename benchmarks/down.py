@@ -83,13 +83,12 @@ def measure(folder: str, *, quick: bool) -> list[Figure]:
         courses[_POSTFIX] = _Theirs(folder, port)
     timings = compare(courses, QUICK if quick else ROUNDS)
     ours, what = timings[_OURS], "10,000 messages for a smart host that refuses connections"
-    found = [Figure(f"{what}: smartrelay", ours, f"{figures.cpu(ours, _COUNT):.2f} ms CPU each")]
-    if _POSTFIX in timings:
-        rival = timings[_POSTFIX]
-        if rival.seconds:
-            found = [Figure(f"{what}: Postfix", rival), figures.speed(what, ours, rival, _POSTFIX, _FASTER)]
-        else:
-            found.append(Figure(f"{what}: Postfix", None, f"not run: {rival.trouble}"))
+    found = [Figure(f"{what}: smartrelay's processor", None, f"{figures.cpu(ours, _COUNT):.2f} ms each")]
+    rival = timings.get(_POSTFIX, Timing(trouble="it wants root and a cgroup2 file system"))
+    if rival.trouble:
+        found += [Figure(what, ours), Figure(f"{what}: Postfix", None, f"not run: {rival.trouble}")]
+    else:
+        found += [Figure(f"{what}: Postfix", rival), figures.speed(what, ours, rival, _POSTFIX, _FASTER)]
     return [*found, *_knocks(folder)]
 
 
