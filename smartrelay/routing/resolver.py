@@ -2,26 +2,20 @@
 
 Names are absolute: no search list and no /etc/hosts ever stands between a recipient's domain and its mail exchangers
 (RFC 5321 section 5.1).
+
+dnspython is loaded by the first question: a pass that asks none does not pay for it.
 """
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from smartrelay.routing import packet
-from smartrelay.routing.lookup import Lookup
-from smartrelay.routing.nameserver import Nameserver, of_system, parse
-from smartrelay.routing.reply import (
-    ALIAS,
-    ANSWER,
-    NO_DATA,
-    NO_SUCH_NAME,
-    TEMPORARY,
-    UNREACHABLE,
-    Question,
-    Reply,
-)
+from smartrelay.routing.nameserver import of_system, parse
+from smartrelay.routing.reply import ALIAS, ANSWER, NO_DATA, NO_SUCH_NAME, TEMPORARY, UNREACHABLE, Question, Reply
+
+if TYPE_CHECKING:
+    from smartrelay.routing.lookup import Lookup
 
 __all__ = [
     "ALIAS",
@@ -35,6 +29,7 @@ __all__ = [
     "Recorder",
     "Reply",
     "Resolver",
+    "load",
 ]
 
 AT_ONCE = 8
@@ -108,6 +103,7 @@ class DNSResolver:
 
     def ask_all(self, questions: Sequence[Question]) -> list[Reply]:
         """What came of each question, eight at a time."""
+        load()  # while no lock is held
         wanted = [Question(name.removesuffix(".").lower(), kind) for name, kind in questions]
         end = time.monotonic() + self._timeout
         replies: list[Reply] = []
@@ -119,15 +115,11 @@ class DNSResolver:
         """What nobody else is asking is asked together, and what others ask is waited for then: who waits holds no lock."""
         entries = {question: self._entry(question) for question in questions}
         ours = {question: entry for question, entry in entries.items() if entry.lock.acquire(blocking=False)}
-        try:
-            self._look_up(ours, end)
-        finally:
-            for entry in ours.values():
-                entry.lock.release()
-        for question, entry in entries.items():
-            if question not in ours:
-                with entry.lock:
-                    self._look_up({question: entry}, end)
+        others = {question: entry for question, entry in entries.items() if question not in ours}
+        self._look_up(ours, end)
+        for question, entry in others.items():
+            entry.lock.acquire()
+            self._look_up({question: entry}, end)
         return [entries[question].reply for question in questions]
 
     def _entry(self, question: Question) -> _Entry:
@@ -136,31 +128,39 @@ class DNSResolver:
                 self._kept.clear()
             return self._kept.setdefault(question, _Entry(question))
 
-    def _look_up(self, entries: Mapping[Question, _Entry], end: float) -> None:
-        """Asks for those that have no reply to keep; their locks are held."""
-        lookups: dict[Question, Lookup] = {}
-        try:
-            for question, entry in entries.items():
-                if not entry.kept:
-                    try:
-                        lookups[question] = Lookup(question, self._servers, end, self._first_wait)
-                    except packet.BadName:
-                        name, kind = question
-                        entry.reply = Reply(question, NO_SUCH_NAME, text=f"{kind} of {name!a}: not a domain name")
-                        entry.kept = True
-            for question, lookup in lookups.items():
-                reply = lookup.run()
-                entries[question].reply = reply
-                # A way to a server may come back at any moment; and where the time was over, it was that of one domain, whose
-                # slow names must not cost another domain anything.
-                entries[question].kept = reply.outcome != UNREACHABLE and (reply.outcome != TEMPORARY or lookup.all_refused)
-                self._remember(lookup.silent)
-        finally:
-            for lookup in lookups.values():
-                lookup.close()
+    def _look_up(self, locked: dict[Question, _Entry], end: float) -> None:
+        """Asks for those that have no reply to keep. Their locks are held, and each is released when its reply is there."""
+        from smartrelay.routing.lookup import Lookup, finish
 
-    def _remember(self, silent: set[Nameserver]) -> None:
-        """Later questions need not wait for these servers first."""
-        if silent:
+        lookups: list[Lookup] = []
+        try:
+            for question, entry in tuple(locked.items()):
+                if entry.kept:
+                    locked.pop(question).lock.release()
+                else:
+                    lookups.append(Lookup(question, self._servers, end, self._first_wait))
+            for lookup, reply in finish(lookups):
+                self._settle(locked.pop(lookup.question), reply, lookup)
+        finally:
+            for lookup in lookups:
+                lookup.close()
+            for entry in locked.values():
+                entry.lock.release()
+
+    def _settle(self, entry: _Entry, reply: Reply, lookup: "Lookup") -> None:
+        entry.reply = reply
+        # A way to a server may come back at any moment; and where the time was over, it was that of one domain, whose
+        # slow names must not cost another domain anything.
+        entry.kept = reply.outcome != UNREACHABLE and (reply.outcome != TEMPORARY or lookup.is_final)
+        entry.lock.release()
+        if lookup.silent:  # later questions need not wait for these servers first
             with self._lock:
-                self._servers = tuple(sorted(self._servers, key=silent.__contains__))
+                self._servers = tuple(sorted(self._servers, key=lookup.silent.__contains__))
+
+
+def load() -> None:
+    """Imports all that a question needs, so that none fails for it later.
+
+    The interpreter may lie where only root can read it, and root becomes another user before it asks anything.
+    """
+    import smartrelay.routing.lookup  # noqa: F401

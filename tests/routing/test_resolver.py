@@ -3,6 +3,8 @@
 import random
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -349,6 +351,28 @@ def test_what_answers_something_else_is_passed_over(dns: Start, action: Action) 
     assert ask(dns(ZONE, on={"*": action})).records == ((20, "b.example"), (10, "a.example"))
 
 
+def test_noise_without_end_ends_with_the_time() -> None:
+    """There is always something to read, and it is never the answer."""
+    over = threading.Event()
+    with socket.socket(type=socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+
+        def make_noise() -> None:
+            _, sender = listener.recvfrom(512)
+            while not over.is_set():
+                listener.sendto(b"noise", sender)
+
+        thread = threading.Thread(target=make_noise)
+        thread.start()
+        start = time.monotonic()
+        reply = resolver(f"127.0.0.1:{listener.getsockname()[1]}", timeout=0.1).ask("d.example", "MX")
+        took = time.monotonic() - start
+        over.set()
+        thread.join()
+    assert reply.outcome == TEMPORARY
+    assert took < 10
+
+
 def test_nobody_else_is_listened_to(dns: Start) -> None:
     """A datagram from another address does not get in, whatever is in it."""
     with (
@@ -550,6 +574,25 @@ def test_threads_that_ask_the_same_ask_once(dns: Start) -> None:
     assert len(set(replies)) == 1
 
 
+def test_what_is_known_is_not_kept_back_by_what_the_same_call_still_waits_for(dns: Start) -> None:
+    asked = threading.Event()
+
+    def say_nothing(_: Answer) -> Sequence[bytes]:
+        asked.set()
+        return []
+
+    server = dns(ZONE, on={"slow.example": say_nothing})
+    found = resolver(server, timeout=60.0, first_wait=0.1)
+    questions = [Question("a.example", "A"), Question("slow.example", "A")]
+    waiting = threading.Thread(target=lambda: found.ask_all(questions))
+    waiting.start()
+    assert asked.wait(20)
+    assert found.ask("a.example", "A").outcome == ANSWER
+    assert waiting.is_alive()
+    server.close()  # and nobody listens any more
+    waiting.join()
+
+
 def test_questions_of_one_call_travel_side_by_side() -> None:
     """Eight have come before one is answered; the replies are in the order of the questions all the same."""
     with socket.socket(type=socket.SOCK_DGRAM) as listener:
@@ -619,6 +662,44 @@ def test_a_recorder_keeps_what_was_said(dns: Start) -> None:
     recorder.ask("x.example", "A")
     said = ["MX of d.example: an alias of e.example", "MX of e.example: 1 a.example", "A of x.example: no such name"]
     assert [reply.text for reply in recorder.replies] == said
+
+
+# What is loaded
+
+
+def run(code: str, *arguments: str) -> str:
+    """What a new process says."""
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def test_only_a_question_loads_the_library() -> None:
+    """A pass that relays to a smart host does not pay for it."""
+    code = """import sys
+from smartrelay.routing.mx import MXCalculator
+from smartrelay.routing.resolver import DNSResolver
+MXCalculator(DNSResolver(["127.0.0.1"])).exchangers("[127.0.0.1]")
+print("dns" in sys.modules)"""
+    assert run(code) == "False\n"
+
+
+LOADED = """import sys
+from smartrelay.routing.resolver import DNSResolver, load
+load()
+before = set(sys.modules)
+found = DNSResolver(sys.argv[1:])
+for name in ("d.example", "a.example", "n.example", "x.example", "bad.example", "long.example"):
+    for kind in ("MX", "A", "AAAA"):
+        print(found.ask(name, kind).outcome)
+print(set(sys.modules) - before)"""
+
+
+def test_what_is_loaded_beforehand_is_all_that_questions_need(dns: Start) -> None:
+    """Root becomes another user before the first, and the library may lie where that one cannot read it."""
+    zone = {**ZONE, "n.example": ["CNAME a.example"], "long.example": ["MX 1 a.example", "A 127.0.0.1", "AAAA ::1"]}
+    server = dns(zone, on={"long.example": TRUNCATED, "bad.example": SERVFAIL, "a.example MX": lame})
+    *outcomes, more = run(LOADED, server.where).splitlines()
+    assert set(outcomes) == {ANSWER, ALIAS, NO_DATA, NO_SUCH_NAME, TEMPORARY}
+    assert more == "set()"
 
 
 # Where the servers are
