@@ -48,19 +48,23 @@ class Lookup:
         self.silent: set[Nameserver] = set()
         self._servers, self._end, self._wait = list(servers), end, first_wait
         self._troubles: dict[Nameserver, str] = {}
-        self._reached = False
+        self._reached = self._hurried = False
         self._steps = self._run()
         self.resume(None)
 
     @property
     def is_final(self) -> bool:
-        """Whether asking again would be in vain (each server has said that it cannot tell)."""
-        return not self._servers
+        """Whether asking again would be in vain (each server has said that it cannot tell) or is not needed."""
+        return self._hurried or not self._servers
 
     @property
     def until(self) -> float:
         """When to resume this, though nothing can be read."""
         return min(self._until, self._end)
+
+    def hurry(self, end: float) -> None:
+        """The reply can be done without, and is not waited for any longer than that."""
+        self._end, self._hurried = min(self._end, end), True
 
     def resume(self, readable: bool | None) -> None:
         """Goes on. readable: whether there is something to read from `channel`, or the time has come; None to begin."""
@@ -104,7 +108,8 @@ class Lookup:
         except TimeoutError:
             self._reached = True
             self._troubles[server] = f"no answer from {server}"
-            self.silent.add(server)
+            if not self._hurried:
+                self.silent.add(server)
             return None
         except _NotSaid as error:
             self._reached = True

@@ -29,3 +29,8 @@ class Reply(NamedTuple):
     canonical: str = ""
     text: str = ""
     further: "tuple[Reply, ...]" = ()
+
+    @property
+    def has_address(self) -> bool:
+        """Whether the question was for addresses, and there are some, at the end of an alias perhaps."""
+        return self.question.kind != "MX" and any(each.outcome == ANSWER for each in (self, *self.further))

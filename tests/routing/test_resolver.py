@@ -209,6 +209,52 @@ def test_a_server_may_be_of_either_family(dns: Start, address: str) -> None:
     assert ask(dns(ZONE, address=address)).outcome == ANSWER
 
 
+# One family of addresses is enough
+
+
+def lost_once(kind: str) -> Action:
+    """The first question for this kind is lost."""
+    lost = iter((True,))
+    return lambda answer: [] if answer.query.kind == kind and next(lost, False) else None
+
+
+BOTH = [Question("h.example", "A"), Question("h.example", "AAAA")]
+HOST = {"h.example": ["A 127.0.0.2", "AAAA ::2"], "n.example": ["CNAME h.example"]}
+
+
+@pytest.mark.parametrize("silent", ["A", "AAAA"])
+@pytest.mark.parametrize("name", ["h.example", "n.example"])
+def test_a_family_that_is_never_answered_does_not_hold_the_other_up(dns: Start, silent: str, name: str) -> None:  # B-006
+    """Nor anybody else who asks for that host in the same pass."""
+    server = dns(HOST, on={silent: SILENT})
+    found = resolver(server, timeout=60.0, grace=0.05)
+    start = time.monotonic()
+    for _ in range(2):
+        replies = found.ask_all([Question(name, "A"), Question(name, "AAAA")])
+        assert {reply.question.kind: reply.has_address for reply in replies} == {"A": silent != "A", "AAAA": silent == "A"}
+        assert TEMPORARY in {reply.outcome for reply in replies}
+    assert time.monotonic() - start < 20
+    assert len(server.queries) == 2
+
+
+def test_the_other_family_is_waited_for_within_the_grace(dns: Start) -> None:  # B-006
+    server = dns(HOST, on={"h.example": lost_once("AAAA")})
+    replies = resolver(server, first_wait=0.05, grace=10.0).ask_all(BOTH)
+    assert [reply.records for reply in replies] == [("127.0.0.2",), ("::2",)]
+
+
+def test_no_data_of_one_family_is_no_reason_to_hurry_the_other(dns: Start) -> None:  # B-011
+    server = dns({"h.example": ["AAAA ::2"]}, on={"h.example": lost_once("AAAA")})
+    replies = resolver(server, first_wait=0.1, grace=0.0).ask_all(BOTH)
+    assert [reply.records for reply in replies] == [(), ("::2",)]
+
+
+def test_an_address_of_one_host_is_no_reason_to_hurry_another(dns: Start) -> None:
+    server = dns({**HOST, "i.example": ["A 127.0.0.3"]}, on={"i.example": lost_once("A")})
+    replies = resolver(server, first_wait=0.1, grace=0.0).ask_all([*BOTH, Question("i.example", "A")])
+    assert replies[-1].records == ("127.0.0.3",)
+
+
 # Several servers
 
 
