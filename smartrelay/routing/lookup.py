@@ -3,7 +3,7 @@
 import select
 import socket
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TypeVar
 
 import dns.exception
@@ -32,8 +32,8 @@ class Lookup:
     """Asks one server after another, round after round, until one of them knows or the time is over.
 
     The first is asked as soon as this is made; `finish` sees to the rest. end: when the time is over, by time.monotonic.
-    first_wait: seconds for each server in the first round, doubled in each further one. reply: None until it is there.
-    silent: servers that did not answer in time.
+    first_wait: seconds for each server in the first round, doubled in each further one. heard: called when a server answers,
+    whatever it says. reply: None until it is there. silent: servers that did not answer in time.
     """
 
     def __init__(
@@ -42,11 +42,12 @@ class Lookup:
         servers: tuple[Nameserver, ...],
         end: float,
         first_wait: float,
+        heard: Callable[[], None],
     ) -> None:
         self.question = question
         self.reply: Reply | None = None
         self.silent: set[Nameserver] = set()
-        self._servers, self._end, self._wait = list(servers), end, first_wait
+        self._servers, self._end, self._wait, self._heard = list(servers), end, first_wait, heard
         self._troubles: dict[Nameserver, str] = {}
         self._reached = self._hurried = False
         self._steps = self._run()
@@ -126,6 +127,7 @@ class Lookup:
         with server.connect() as channel:
             channel.send(query.to_wire())
             response = yield from _receive(channel, query, until)
+        self._heard()
         if response.flags & TC:
             response = _by_stream(server, query, until)
         elif response.errors:

@@ -6,6 +6,7 @@ Names are absolute: no search list and no /etc/hosts ever stands between a recip
 dnspython is loaded by the first question: a pass that asks none does not pay for it.
 """
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -85,6 +86,10 @@ class DNSResolver:
     grace: seconds for a name's addresses of one family after those of the other came. RFC 8305 section 3 waits 50 ms, for a
     person in front of a browser, and what comes later can still be used. Nobody waits here, and what comes later is lost for
     the pass; in two seconds comes whatever is not lost on its way.
+
+    silent_timeout: seconds in place of `timeout` after no server answered any question for the whole time of a call, until
+    one answers again. They are dead most likely, and each further domain of the pass would wait for them in vain. Five seconds
+    have room for a repetition after two.
     """
 
     def __init__(
@@ -94,11 +99,15 @@ class DNSResolver:
         *,
         first_wait: float = 2.0,
         grace: float = 2.0,
+        silent_timeout: float = 5.0,
         most_kept: int = 10_000,
         resolv_conf: str = "/etc/resolv.conf",
     ) -> None:
         self._servers = tuple(parse(text) for text in nameservers) or of_system(resolv_conf)
-        self._timeout, self._first_wait, self._grace, self._most_kept = timeout, first_wait, grace, most_kept
+        self._first_wait, self._grace, self._most_kept = first_wait, grace, most_kept
+        self._timeout, self._silent_timeout = timeout, min(timeout, silent_timeout)
+        # By time.monotonic: when any server answered last, and when the last call began whose time ran out.
+        self._heard = self._missed = -math.inf
         self._lock = threading.Lock()
         self._kept: dict[Question, _Entry] = {}
 
@@ -110,11 +119,17 @@ class DNSResolver:
         """What came of each question, eight at a time."""
         load()  # while no lock is held
         wanted = [Question(name.removesuffix(".").lower(), kind) for name, kind in questions]
-        end = time.monotonic() + self._timeout
+        began = time.monotonic()
+        end = began + (self._silent_timeout if self._missed > self._heard else self._timeout)
         replies: list[Reply] = []
         for first in range(0, len(wanted), AT_ONCE):
             replies += self._ask_some(wanted[first : first + AT_ONCE], end)
+        if time.monotonic() >= end:
+            self._missed = max(self._missed, began)
         return replies
+
+    def _hear(self) -> None:
+        self._heard = time.monotonic()
 
     def _ask_some(self, questions: Sequence[Question], end: float) -> list[Reply]:
         """What nobody else is asking is asked together, and what others ask is waited for then: who waits holds no lock."""
@@ -143,7 +158,7 @@ class DNSResolver:
                 if entry.kept:
                     locked.pop(question).lock.release()
                 else:
-                    lookups.append(Lookup(question, self._servers, end, self._first_wait))
+                    lookups.append(Lookup(question, self._servers, end, self._first_wait, self._hear))
             for lookup, reply in finish(lookups):
                 self._settle(locked.pop(lookup.question), reply, lookup)
                 if reply.has_address:

@@ -255,6 +255,51 @@ def test_an_address_of_one_host_is_no_reason_to_hurry_another(dns: Start) -> Non
     assert replies[-1].records == ("127.0.0.3",)
 
 
+# A server that is dead
+
+
+def test_a_server_that_was_silent_for_a_whole_question_is_not_waited_for_as_long_again(dns: Start) -> None:
+    server = dns(on={"*": SILENT})
+    found = resolver(server, timeout=0.5, silent_timeout=0.02)
+    start = time.monotonic()
+    outcomes = {found.ask(f"d{number}.example", "MX").outcome for number in range(40)}
+    assert outcomes == {TEMPORARY}
+    assert 0.5 <= time.monotonic() - start < 10
+    assert {query.name for query in server.queries} == {f"d{number}.example" for number in range(40)}
+
+
+def took(found: DNSResolver, name: str) -> float:
+    """Seconds until there was no answer."""
+    start = time.monotonic()
+    assert found.ask(name, "MX").outcome == TEMPORARY
+    return time.monotonic() - start
+
+
+def test_a_server_that_answers_again_is_waited_for_again(dns: Start) -> None:
+    server = dns(ZONE, on={"*": SILENT})
+    found = resolver(server, timeout=0.5, silent_timeout=0.05)
+    found.ask("e.example", "MX")
+    server.on = {"*": SERVFAIL, "f.example": SILENT}
+    replies = (found.ask(f"d{number}.example", "MX") for number in range(100))
+    assert any("SERVFAIL" in reply.text for reply in replies)
+    assert took(found, "f.example") >= 0.5
+
+
+def test_silence_to_one_name_beside_answers_to_others_is_no_dead_server(dns: Start) -> None:
+    server = dns(ZONE, on={"e.example": SILENT, "f.example": SILENT})
+    found = resolver(server, timeout=0.5, silent_timeout=0.02)
+    found.ask_all([Question("e.example", "MX"), Question("d.example", "MX")])
+    assert took(found, "f.example") >= 0.5
+
+
+def test_a_server_that_is_not_there_does_not_make_up_for_a_silent_one(dns: Start) -> None:
+    found = resolver(f"127.0.0.1:{free_port()}", dns(on={"*": SILENT}), timeout=0.5, silent_timeout=0.02)
+    start = time.monotonic()
+    for number in range(40):
+        found.ask(f"d{number}.example", "MX")
+    assert time.monotonic() - start < 10
+
+
 # Several servers
 
 
