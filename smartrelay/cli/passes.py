@@ -88,7 +88,7 @@ class Passes:
             self._config = configuration.load(self._common.config, self._common.spool)
             if os.geteuid() == 0 and (for_ever or not self._is_idle_for_root()):
                 self._read_routes()
-                _load_all()
+                _load_all(exchangers=self._routes is not None and self._routes.ask_for_exchangers)
         except ConfigError as error:
             self._wrong = error
         access.enter(found.spool, direct=found.direct)
@@ -270,10 +270,18 @@ class Passes:
         return EX_OK
 
 
-def _load_all() -> None:
-    """Imports what a pass needs while root can: the interpreter may lie where the spool's owner cannot read it."""
+def _load_all(*, exchangers: bool) -> None:
+    """Imports what a pass needs while root can: the interpreter may lie where the spool's owner cannot read it.
+
+    exchangers: whether it will ask the DNS for any; a pass to a smart host need not pay for that.
+    """
     import encodings.idna  # noqa: F401
 
     import smartrelay.relay.manager
     import smartrelay.smtp.recode
     import smartrelay.spool.lock  # noqa: F401
+
+    if exchangers:
+        from smartrelay.routing import resolver
+
+        resolver.load()
