@@ -281,6 +281,6 @@ def _load_all(routes: "Routes | None") -> None:
 
     lock.load()
     if routes is not None and routes.ask_for_exchangers:
-        from smartrelay.routing import packet
+        from smartrelay.routing import resolver
 
-        packet.load()
+        resolver.load()

@@ -11,9 +11,10 @@ from smartrelay.relay.blame import Judgement
 from smartrelay.routing.bad_hosts import BadHosts
 from smartrelay.routing.candidates import Candidate, candidates, keys_of
 from smartrelay.routing.mx import MXCalculator
+from smartrelay.routing.nameserver import are_out_of_reach, of_system
 from smartrelay.routing.network import is_local, is_offline
 from smartrelay.routing.relays import Endpoint, NextHop, Routes
-from smartrelay.routing.resolver import UNREACHABLE, DNSResolver, Resolver
+from smartrelay.routing.resolver import DNSResolver, Resolver
 from smartrelay.smtp.dialogue import Answer, Trouble
 from smartrelay.spool.history import History
 from smartrelay.spool.lock import hosts_lock
@@ -26,7 +27,7 @@ class Hosts:
 
     calculator: finds mail exchangers; None where no rule asks for any. most: connections to one host at once. forgiving: bad
     hosts are tried like any other (`flush --all`). offline: whether this machine has no way to anywhere; asked only after a
-    failure. unresolved: whether no resolver at all can be reached; asked likewise.
+    failure. unresolved: whether the system has no DNS server that can be reached; asked likewise.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class Hosts:
         *,
         forgiving: bool = False,
         offline: Callable[[], bool],
-        unresolved: Callable[[str], bool],
+        unresolved: Callable[[], bool],
         shuffle: Callable[[list[Endpoint]], None] = random.shuffle,
     ) -> None:
         self.memory = memory
@@ -79,7 +80,7 @@ class Hosts:
             config.limits.max_connections_per_host,
             forgiving=forgiving,
             offline=is_offline,
-            unresolved=lambda host: resolver.ask(host, "A").outcome == UNREACHABLE,
+            unresolved=lambda: are_out_of_reach(of_system()),
         )
 
     def candidates(self, hop: NextHop) -> list[Candidate]:
@@ -142,7 +143,7 @@ class Hosts:
         if answer.trouble is Trouble.NO_NETWORK:
             return self._offline()
         if answer.trouble is Trouble.NO_HOST:
-            return self._offline() or self._unresolved(candidate.endpoint.host)
+            return self._offline() or self._unresolved()
         return False
 
     def has_recovered(self, history: History) -> bool:
