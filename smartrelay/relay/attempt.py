@@ -4,6 +4,7 @@ import errno
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from smartrelay.config import Limits
@@ -339,12 +340,14 @@ class _AttemptManager:
         """Every message that only the hosts from `number` on could have taken gets this status, without a connection."""
         notify = self.notify_failure if status.final else self.notify_deferred
         hosts = [] if status.final else self._course.hosts(number)
-        while not self._stopping.is_set() and (item := self._backlog.take_stuck(number)) is not None:
-            consignment = self._consign(item)
-            if consignment is not None:
-                consignment.stop, consignment.hosts = END, hosts
-                notify(consignment, dict.fromkeys(consignment.recipients, status))
-                self.notify_told(consignment)
+        # of a message that has left the queue nothing may be left but its line in the log
+        with nullcontext() if status.final else self._log.together():
+            while not self._stopping.is_set() and (item := self._backlog.take_stuck(number)) is not None:
+                consignment = self._consign(item)
+                if consignment is not None:
+                    consignment.stop, consignment.hosts = END, hosts
+                    notify(consignment, dict.fromkeys(consignment.recipients, status))
+                    self.notify_told(consignment)
 
     def defer_unknown(self, consignment: Consignment, error: BaseException) -> None:
         """A bug of ours must not bounce or lose mail: whatever has no status yet waits (law 2)."""

@@ -167,11 +167,10 @@ class Ledger:
         message, now = consignment.message, self._clock()
         work = self._work[message.queue_id]
         with work.lock:
-            work.deferred = work.deferred or any(status.action == DEFERRED for status in consignment.fresh.values())
-            before = set(message.history.waiting)
-            failed = self._to_be_told(message, consignment.fresh)
             ended = {index for index, status in consignment.fresh.items() if status.final}
-            if failed or before - ended:
+            work.deferred = work.deferred or len(ended) < len(consignment.fresh)
+            failed = self._to_be_told(message, consignment.fresh) if ended else []
+            if failed or not ended.issuperset(message.history.waiting):
                 number = len(message.history.notices) + 1
                 event = attempt(now, consignment.hop, consignment.fresh, number, failed, consignment.hosts)
                 message.record(event, sync=bool(ended))
