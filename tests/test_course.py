@@ -17,7 +17,7 @@ from tests.support.exchangers import Exchangers
 from tests.support.place import Place, recipients
 from tests.support.queues import put
 from tests.support.smtp_script import TIMEOUT
-from tests.support.smtp_server import ScriptedServer, Session
+from tests.support.smtp_server import Action, ScriptedServer, Session
 
 D = "u@d.example"
 
@@ -236,6 +236,36 @@ def test_a_host_of_many_domains_has_no_more_connections_than_one(here: Place, ex
     thread.join()
     assert (report.sent, report.deferred) == (24, 0)
     assert server.peak_connections <= 4  # a session is over for us when the server has said so
+
+
+@pytest.mark.parametrize("refusal", [b"421 4.7.0 too many connections", Action.CLOSE])
+def test_a_host_of_many_domains_that_is_full_is_not_bad(
+    here: Place, exchangers: Exchangers, refusal: bytes | Action
+) -> None:  # C-010 A-064
+    """It is connected to for one domain and refuses us for another: that one's mail waits for a connection to be over, and
+    none of it is put off."""
+    lock, standing, refused = threading.Lock(), list[Session](), threading.Event()
+
+    def on(point: str, argument: bytes, session: Session) -> bytes | Action | None:
+        if point == "GREETING":
+            with lock:
+                standing[:] = [each for each in standing if not each.closed]
+                if len(standing) == 3:
+                    refused.set()
+                    return refusal
+                standing.append(session)
+        if point == "DOT":
+            refused.wait(TIMEOUT)
+        return None
+
+    exchangers.start("a.example", 2, on=on)
+    for number in range(8):
+        exchangers.mx(f"d{number}.example", "a.example")
+        for _ in range(4):
+            put(here.queue, [f"u@d{number}.example"])
+    report = here.run(direct())
+    assert (report.sent, report.deferred) == (32, 0), here.lines
+    assert here.manager(direct())._hosts.memory.entries() == []
 
 
 def test_all_hosts_together_have_no_more_connections_than_the_limit(here: Place, exchangers: Exchangers) -> None:  # A-064

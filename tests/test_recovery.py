@@ -18,10 +18,12 @@ from smartrelay.routing.bad_hosts import BadHost, BadHosts
 from smartrelay.spool.history import attempt
 from smartrelay.spool.journal import Journal
 from smartrelay.spool.lock import hosts_lock
+from smartrelay.values import Rate
 from tests.support.clock import FakeClock
 from tests.support.exchangers import Exchangers
 from tests.support.place import Place, recipients
 from tests.support.queues import put
+from tests.support.smtp_script import TIMEOUT
 from tests.support.smtp_server import Action, Session
 
 D = "u@d.example"
@@ -154,8 +156,8 @@ def test_a_host_that_is_full_is_not_bad(here: Place, exchangers: Exchangers, ref
                     refused.set()
                     return refusal
                 standing.append(session)
-        if point == "DOT" and session.number:
-            refused.wait(20)
+        if point == "DOT" and (session.number or len(session.transactions) > 1):  # the first goes alone until it stands
+            refused.wait(TIMEOUT)
         return None
 
     exchangers.start("d.example", 2, on=on)
@@ -202,6 +204,49 @@ def test_mail_that_waits_for_any_of_its_exchangers_goes_when_one_recovers(
     assert send(here).sent == 3
 
 
+def test_one_probe_is_enough_for_all_the_domains_of_a_host(here: Place, exchangers: Exchangers, clock: FakeClock) -> None:
+    """It is for one of them; the others' mail is put off, and goes in the same pass if the host has come back."""  # C-010
+    server = exchangers.start("a.example", 2, replies={"GREETING": BUSY})
+    domains = [f"d{number}.example" for number in range(6)]
+    for domain in domains:
+        exchangers.mx(domain, "a.example")
+    send(here, *[f"u@{domain}" for domain in domains])
+    seen = len(server.sessions)
+    clock.advance(61)
+    send(here, *[f"u@{domain}" for domain in domains])
+    assert len(server.sessions) == seen + 1
+    server.replies.clear()
+    clock.advance(121)
+    assert send(here, *[f"v@{domain}" for domain in domains]).sent == 18
+    assert here.left() == []
+
+
+def test_what_waits_for_its_turn_by_a_rate_stays_though_its_host_recovers(
+    here: Place, exchangers: Exchangers, clock: FakeClock
+) -> None:
+    """Or all of it would be taken in hand only to be put off again."""
+    server = exchangers.start("unused.example", 2)
+    work = Relay("work", ((f"smtp://127.0.0.2:{exchangers.port}",),), "work:", rate=Rate(2, 3600.0))
+
+    def run(*addresses: str) -> Report:
+        for address in addresses:
+            put(here.queue, [address])
+        return here.run(work)
+
+    assert run("one@d.example", "two@d.example").sent == 2
+    assert run("turn@d.example").postponed == 1
+    (turn,) = here.left()
+    server.replies[b"GREETING"] = BUSY
+    clock.advance(3000)
+    run("put-off@d.example")
+    server.replies.clear()
+    clock.advance(61)
+    run("new@d.example")
+    after = next(entry for entry in here.left() if entry.queue_id == turn.queue_id)
+    assert (after.due, after.history.events) == (turn.due, turn.history.events)
+    assert {entry.envelope.recipients[0].address.partition("@")[0] for entry in here.left()} == {"turn", "put-off", "new"}
+
+
 def test_what_is_in_its_third_doubt_and_what_is_held_stays(
     here: Place, exchangers: Exchangers, clock: FakeClock
 ) -> None:  # law 10
@@ -238,7 +283,7 @@ def test_a_running_pass_sees_that_a_host_was_reset(here: Place, exchangers: Exch
     thread.start()
     try:
         gate.wait_reached()
-        assert put_off.wait(20)
+        assert put_off.wait(TIMEOUT)
         other = memory(here)
         assert other.reset() and other.save()
         put(here.queue, ["third@d.example"])

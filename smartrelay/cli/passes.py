@@ -88,7 +88,8 @@ class Passes:
             self._config = configuration.load(self._common.config, self._common.spool)
             if os.geteuid() == 0 and (for_ever or not self._is_idle_for_root()):
                 self._read_routes()
-                _load_all(self._routes)
+                if access.changes_owner(found.spool):
+                    _load_all(self._routes)
         except ConfigError as error:
             self._wrong = error
         access.enter(found.spool, direct=found.direct)
@@ -275,10 +276,11 @@ def _load_all(routes: "Routes | None") -> None:
     import encodings.idna  # noqa: F401
 
     import smartrelay.relay.manager
-    import smartrelay.smtp.recode
-    import smartrelay.spool.lock  # noqa: F401
+    import smartrelay.smtp.recode  # noqa: F401
+    from smartrelay.spool import lock
 
+    lock.load()
     if routes is not None and routes.ask_for_exchangers:
-        from smartrelay.routing import packet
+        from smartrelay.routing import resolver
 
-        packet.load()
+        resolver.load()

@@ -11,9 +11,9 @@ from smartrelay.cli.caller import Common
 from smartrelay.cli.way import Way, Ways, memory_of
 from smartrelay.errors import EX_OK
 from smartrelay.mail.envelope import Envelope
-from smartrelay.routing import packet
 from smartrelay.routing.relays import NextHop, Routes
 from smartrelay.routing.resolver import DNSResolver
+from smartrelay.routing.resolver import load as load_resolver
 from smartrelay.spool.listing import entries
 
 Wanted = Callable[[Envelope, str], bool]
@@ -28,7 +28,7 @@ def show_plan(common: Common, wanted: Wanted | None, *, due_or_not: bool, forgiv
     config = configuration.load(common.config, common.spool)
     routes = Routes.of(config, secrets=False)
     if routes.ask_for_exchangers:
-        packet.load()
+        load_resolver()
     spool = common.enter_spool().spool
     memory = memory_of(spool, common.say, config.mx.bad_host_timeout)
     resolver = DNSResolver(config.mx.nameservers, config.timeouts.lookup)

@@ -19,11 +19,11 @@ from smartrelay.errors import EX_CONFIG, EX_NOUSER, EX_OK, EX_TEMPFAIL, AddressE
 from smartrelay.mail import header
 from smartrelay.mail.address import canonical, qualified
 from smartrelay.relay.factory import factory_for
-from smartrelay.routing import packet
 from smartrelay.routing.bad_hosts import BadHosts
 from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import NextHop, Routes
 from smartrelay.routing.resolver import DNSResolver, Recorder, Reply
+from smartrelay.routing.resolver import load as load_resolver
 from smartrelay.smtp.connector import Target, addresses_of
 from smartrelay.smtp.dialogue import Answer
 from smartrelay.smtp.opening import Policy
@@ -48,7 +48,7 @@ def route(addresses: tuple[str, ...], sender: str | None, json_wanted: bool, com
         raise ConfigError(f"no relay is configured, so all mail is kept; add a [[relay]] to {config.file}")
     recipients = [_address(text, config.domain, "an address") for text in addresses]
     reverse_path = _sender(sender, config.domain)
-    packet.load()
+    load_resolver()
     router = _Router(config, routes, _memory(common, config))
     code = EX_OK
     for number, recipient in enumerate(recipients):

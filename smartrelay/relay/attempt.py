@@ -4,6 +4,7 @@ import errno
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from smartrelay.config import Limits
@@ -122,11 +123,8 @@ class _AttemptManager:
             self._full = stop[1]
             if not self._hosts.enter(stop[1]):
                 return
-            try:
-                if not self._connect(stop):
-                    return
-            finally:
-                self._hosts.leave(stop[1])
+            if not self._connect(stop):
+                return
 
     def _connect(self, stop: Stop) -> bool:
         """One connection from its opening to its end; False when this worker is of no more use."""
@@ -138,7 +136,10 @@ class _AttemptManager:
             self._report.misconfigured = True
             relayer = Answer(Phase.TLS, trouble=Trouble.CONFIGURATION, text=str(error))
         finally:
-            self.connections.opened(stands=not isinstance(relayer, Answer | None))
+            stands = not isinstance(relayer, Answer | None)
+            self.connections.opened(stands=stands)
+            if not stands:
+                self._hosts.leave(stop[1])
         if isinstance(relayer, Answer):
             return self.notify_no_connection(stop, relayer)
         self._hosts.answered(stop[1])
@@ -149,6 +150,7 @@ class _AttemptManager:
             relayer.run()
         finally:
             self.connections.ended()
+            self._hosts.leave(stop[1])
             self.notify_done(stop, relayer.completed, relayer.last_trouble)
         return not relayer.retired
 
@@ -172,9 +174,10 @@ class _AttemptManager:
         except OSError as error:
             self._spool_trouble(item.queue_id, error)
             return None
-        waiting = message.history.waiting
-        still = set(waiting)
-        wanted = waiting if item.recipients is None else [index for index in item.recipients if index in still]
+        wanted = message.history.waiting
+        if item.recipients is not None:
+            still = set(wanted)
+            wanted = [index for index in item.recipients if index in still]
         consignment = Consignment(message, self.hop.name, wanted[:RECIPIENTS], self._clock(), retried=item.retried)
         if not wanted:
             self._let_go(consignment)
@@ -233,8 +236,9 @@ class _AttemptManager:
 
     def notify_success(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
         """These recipients have their mail."""
-        with self._lock:
-            self._fruitless = 0
+        if self._fruitless:
+            with self._lock:
+                self._fruitless = 0
         self.connections.succeeded()
         self._note(consignment, statuses)
 
@@ -286,7 +290,7 @@ class _AttemptManager:
         """
         _, candidate = stop
         judgement = judge(answer, str(candidate), exchanger=candidate.exchanger)
-        if judgement.scope is Scope.HOST and self.connections.refused():
+        if judgement.scope is Scope.HOST and (self.connections.refused() or self._hosts.is_full(candidate)):
             return False
         self._leave(stop, judgement, answer)
         return True
@@ -336,12 +340,14 @@ class _AttemptManager:
         """Every message that only the hosts from `number` on could have taken gets this status, without a connection."""
         notify = self.notify_failure if status.final else self.notify_deferred
         hosts = [] if status.final else self._course.hosts(number)
-        while not self._stopping.is_set() and (item := self._backlog.take_stuck(number)) is not None:
-            consignment = self._consign(item)
-            if consignment is not None:
-                consignment.stop, consignment.hosts = END, hosts
-                notify(consignment, dict.fromkeys(consignment.recipients, status))
-                self.notify_told(consignment)
+        # of a message that has left the queue nothing may be left but its line in the log
+        with nullcontext() if status.final else self._log.together():
+            while not self._stopping.is_set() and (item := self._backlog.take_stuck(number)) is not None:
+                consignment = self._consign(item)
+                if consignment is not None:
+                    consignment.stop, consignment.hosts = END, hosts
+                    notify(consignment, dict.fromkeys(consignment.recipients, status))
+                    self.notify_told(consignment)
 
     def defer_unknown(self, consignment: Consignment, error: BaseException) -> None:
         """A bug of ours must not bounce or lose mail: whatever has no status yet waits (law 2)."""

@@ -9,7 +9,6 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from smartrelay.config import Config
 from smartrelay.mail.status import ASKED, DEFERRED, DELIVERED, EXPIRED, FAILED, Status
@@ -26,28 +25,48 @@ _ROW = 900
 """Octets that one recipient's verdict may need in the journal."""
 
 
-@dataclass(slots=True)
 class Consignment:
     """One message for some of its recipients, at one next hop. statuses: what came of each, by index; fresh: those of them
     that are not written down yet; elsewhere: those who are to be offered to another host. stop: where on the hop's course.
     hosts: the keys of those of which none can be used, where there are several."""
 
-    message: MessageInHand
-    hop: str
-    recipients: list[int]
-    taken: float
-    statuses: dict[int, Status] = field(default_factory=dict)
-    fresh: dict[int, Status] = field(default_factory=dict)
-    elsewhere: set[int] = field(default_factory=set)
-    stop: int = 0
-    hosts: list[str] = field(default_factory=list)
-    started: float = 0.0
-    retried: bool = False
+    __slots__ = (
+        "elsewhere",
+        "fresh",
+        "hop",
+        "hosts",
+        "message",
+        "queue_id",
+        "recipients",
+        "retried",
+        "started",
+        "statuses",
+        "stop",
+        "taken",
+    )
 
-    @property
-    def queue_id(self) -> str:
-        """The message's id."""
-        return self.message.queue_id
+    def __init__(
+        self,
+        message: MessageInHand,
+        hop: str,
+        recipients: list[int],
+        taken: float,
+        *,
+        fresh: dict[int, Status] | None = None,
+        retried: bool = False,
+    ) -> None:
+        self.message = message
+        self.queue_id = message.queue_id
+        self.hop = hop
+        self.recipients = recipients
+        self.taken = taken
+        self.started = 0.0
+        self.statuses: dict[int, Status] = {}
+        self.fresh = fresh or {}
+        self.elsewhere: set[int] = set()
+        self.stop = 0
+        self.hosts: list[str] = []
+        self.retried = retried
 
     @property
     def complete(self) -> bool:
@@ -55,18 +74,20 @@ class Consignment:
         return len(self.statuses) + len(self.elsewhere) == len(self.recipients)
 
 
-@dataclass(slots=True)
 class _Work:
     """What is left to do for one message in this pass. shares: how many next hops have not finished with it. deferred:
     whether anybody is to be tried again. until: when the first of the budgets returns that it waits for, 0 for none."""
 
-    shares: int
-    deferred: bool = False
-    until: float = 0.0
-    users: int = 0
-    logged: bool = False
-    message: MessageInHand | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    __slots__ = ("deferred", "lock", "logged", "message", "shares", "until", "users")
+
+    def __init__(self, shares: int) -> None:
+        self.shares = shares
+        self.deferred = False
+        self.until = 0.0
+        self.users = 0
+        self.logged = False
+        self.message: MessageInHand | None = None
+        self.lock = threading.Lock()
 
 
 class Ledger:
@@ -135,7 +156,8 @@ class Ledger:
 
     def prepare(self, consignment: Consignment) -> None:
         """Before a transaction that may leave recipients waiting: room on disk for its verdicts. Raises OSError."""
-        if len(consignment.message.history.waiting) > 1:
+        history = consignment.message.history
+        if history.count > 1 and len(history.waiting) > 1:
             with self._work[consignment.queue_id].lock:
                 consignment.message.journal.reserve(_ROW * (len(consignment.recipients) + 1))
 
@@ -145,11 +167,10 @@ class Ledger:
         work = self._work[message.queue_id]
         with work.lock:
             consignment.fresh = {index: self._aged(message, index, each, now) for index, each in consignment.fresh.items()}
-            work.deferred = work.deferred or any(status.action == DEFERRED for status in consignment.fresh.values())
-            before = set(message.history.waiting)
-            notice = self._notices.call(message, consignment.fresh, now, lambda index: self._standing(message, index, now))
             ended = {index for index, status in consignment.fresh.items() if status.final}
-            if notice is not None or before - ended:
+            work.deferred = work.deferred or len(ended) < len(consignment.fresh)
+            notice = self._notices.call(message, consignment.fresh, now, lambda index: self._standing(message, index, now))
+            if notice is not None or not ended.issuperset(message.history.waiting):
                 event = attempt(now, consignment.hop, consignment.fresh, notice, consignment.hosts)
                 message.record(event, sync=bool(ended) or notice is not None)
             else:

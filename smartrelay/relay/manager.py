@@ -6,7 +6,6 @@ more before it ends. Each next hop has its own threads, so that a slow one delay
 
 import threading
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -152,12 +151,7 @@ class SmartHostESMTPRelayingManager:
         self._looked_for_recovered = True
 
         def waits_for_it(envelope: Envelope, history: History) -> bool:
-            if history.doubts >= DOUBTFUL:
-                return False
-            return any(
-                hop is not None and self._hosts.has_recovered(hop, history, indices)
-                for hop, indices in self._hops(envelope, history.waiting).items()
-            )
+            return history.doubts < DOUBTFUL and self._hosts.has_recovered(history)
 
         return self._queue.make_due(waits_for_it) > 0
 
@@ -321,8 +315,7 @@ class SmartHostESMTPRelayingManager:
             except Exception as error:
                 # a dead worker defers what it had in hand (law 2); the pass goes on without it
                 self.report.failed = True
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                self._log.error(f"a bug of smartrelay: {type(error).__name__}: {error} at {where.filename}:{where.lineno}")
+                self._log.error(f"a bug of smartrelay: {type(error).__name__}: {error} at {_where(error)}")
             finally:
                 following = self._after(at)
 
@@ -361,6 +354,14 @@ class SmartHostESMTPRelayingManager:
         while not over() and (left := end - time.monotonic()) > 0:
             with self._changed:
                 self._changed.wait(min(left, 0.05))
+
+
+def _where(error: BaseException) -> str:
+    """File and line that raised it."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at is not None else "?"
 
 
 class SmartHostSMTPRelayingManager(SmartHostESMTPRelayingManager):

@@ -46,12 +46,16 @@ class Notices:
 
         One notice for all of whom there is something to tell.
         """
-        notice = Notice(len(message.history.notices) + 1, now, self._lost(message, statuses))
+        lost = self._lost(message, statuses)
+        delayed, level, until = list[int](), 0, 0.0
+        reports: dict[str, list[int]] = {kind: [] for kind in _REPORTS}
         if message.envelope.reverse_path:
-            self._add_delayed(notice, message, statuses, left)
+            delayed, level, until = self._delayed(message, statuses, left)
             for index, status in sorted(statuses.items()):
                 if status.report and self._wants(message, index, _REPORTS[status.report]):
-                    (notice.relayed if status.report == "relayed" else notice.delivered).append(index)
+                    reports[status.report].append(index)
+        number = len(message.history.notices) + 1
+        notice = Notice(number, now, lost, delayed, **reports, level=level, until=until)
         return notice if notice.everybody else None
 
     def _lost(self, message: MessageInHand, statuses: dict[int, Status]) -> list[int]:
@@ -68,13 +72,11 @@ class Notices:
             self._log.dropped(message.queue_id, "the sender asked for none (NOTIFY)")
         return wanted
 
-    def _add_delayed(
-        self,
-        notice: Notice,
-        message: MessageInHand,
-        statuses: dict[int, Status],
-        left: Callable[[int], tuple[float, float]],
-    ) -> None:
+    def _delayed(
+        self, message: MessageInHand, statuses: dict[int, Status], left: Callable[[int], tuple[float, float]]
+    ) -> tuple[list[int], int, float]:
+        """Whose delay is to be told, how many entries of `warn_after` that makes at most, and until when the last of them waits."""
+        delayed, most, until = list[int](), 0, 0.0
         for index, status in sorted(statuses.items()):
             if status.action != DEFERRED or not self._wants(message, index, Action.DELAYED):
                 continue
@@ -83,8 +85,9 @@ class Notices:
             age, expires = left(index)
             level = sum(age >= each for each in self._warn_after)
             if level > message.history.warned[index]:
-                notice.delayed.append(index)
-                notice.level, notice.until = max(notice.level, level), max(notice.until, expires)
+                delayed.append(index)
+                most, until = max(most, level), max(until, expires)
+        return delayed, most, until
 
     def _wants(self, message: MessageInHand, index: int, action: Action) -> bool:
         return wants(message.envelope.recipients[index].notify, action)

@@ -112,7 +112,7 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         if consignment not in self._in_hand:
             return  # it was in several transactions, and went back whole when the first of them was not begun
         answered = {consignment.recipients[place]: answer for place, answer in answers.items()}
-        untouched = all(answer.trouble is Trouble.UNTOUCHED for answer in answers.values())
+        untouched = {answer.trouble for answer in answers.values()} == {Trouble.UNTOUCHED}
         if untouched or self._was_not_tried(consignment, answered):
             self.manager.put_back(consignment, retried=consignment.retried or not untouched)
             self._in_hand.remove(consignment)

@@ -3,7 +3,6 @@
 Rules are looked up at each attempt, never frozen at enqueue: a changed configuration holds for all that is queued.
 """
 
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -41,7 +40,6 @@ class Endpoint(NamedTuple):
         return f"MX of {name}" if self.exchangers else name
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class NextHop:
     """Where a rule sends mail: its endpoints, in groups of equals that are tried in order, and how to speak to each of them.
 
@@ -49,11 +47,25 @@ class NextHop:
     settings. secret: the resolved secret for `auth`, never shown.
     """
 
-    relay: Relay
-    groups: tuple[tuple[Endpoint, ...], ...]
-    auth: Auth | None
-    secret: str
-    domain: str = ""
+    __slots__ = ("auth", "domain", "groups", "relay", "secret")
+
+    def __init__(
+        self,
+        relay: Relay,
+        groups: tuple[tuple[Endpoint, ...], ...],
+        auth: Auth | None,
+        secret: str,
+        domain: str = "",
+    ) -> None:
+        self.relay = relay
+        self.groups = groups
+        self.auth = auth
+        self.secret = secret
+        self.domain = domain
+
+    def of_domain(self, domain: str) -> "NextHop":
+        """The same for the mail of one domain."""
+        return NextHop(self.relay, self.groups, self.auth, self.secret, domain)
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -141,7 +153,7 @@ class Routes:
         # two spellings of one domain are one next hop (RFC 5321 section 2.4)
         found = self._by_domain.get((number, domain))
         if found is None:
-            found = self._by_domain[number, domain] = replace(self.hops[number], domain=domain)
+            found = self._by_domain[number, domain] = self.hops[number].of_domain(domain)
         return found
 
 

@@ -9,7 +9,7 @@ import smtplib
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from smartrelay.config import Timeouts
@@ -29,14 +29,6 @@ def _refused(name: str) -> Callable[..., NoReturn]:
 
     method.__name__ = name
     return method
-
-
-def _read(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The blocks of a text; one that cannot be read ends the session, for half a message must never get its dot."""
-    try:
-        yield from blocks
-    except OSError as error:
-        raise SessionBroken(unreadable(error)) from error
 
 
 class SMTPClient(smtplib.SMTP):
@@ -145,11 +137,15 @@ class SMTPClient(smtplib.SMTP):
         """
         wire = self.wire
         waiting = b""
-        for block in _read(blocks):
-            if waiting:
-                wire.must_be_quiet(Phase.BODY)
-                wire.transmit(waiting, Phase.BODY, self.timeouts.data_block)
-            waiting = block
+        try:
+            for block in blocks:
+                if waiting:
+                    wire.must_be_quiet(Phase.BODY)
+                    wire.transmit(waiting, Phase.BODY, self.timeouts.data_block)
+                waiting = block
+        except OSError as error:
+            # a text that cannot be read ends the session, for half a message must never get its dot
+            raise SessionBroken(unreadable(error)) from error
         # no reply that is here already can be the one to what comes now
         wire.must_be_quiet(Phase.BODY)
         # the last block has the final dot in it: from here on the server may have the message

@@ -11,7 +11,6 @@ import select
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from smartrelay.config import Timeouts
@@ -85,6 +84,21 @@ def addresses_of(target: Target, seconds: float) -> list[Address] | Answer:
     resolver is waited for so many seconds."""
     if target.addresses:
         return interleaved([_address(text, target.port) for text in target.addresses])
+    literal = _literal(target.host)
+    return [_address(literal, target.port)] if literal else _looked_up(target, seconds)
+
+
+def _literal(host: str) -> str:
+    """The address that a host is named by, as the system writes it: then there is nobody to ask. "" for a name."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            return socket.inet_ntop(family, socket.inet_pton(family, host))
+        except (OSError, ValueError):  # not of this family, no address at all
+            continue
+    return ""
+
+
+def _looked_up(target: Target, seconds: float) -> list[Address] | Answer:
     results: queue.SimpleQueue[list[Address] | Answer] = queue.SimpleQueue()
     host = target.host
 
@@ -121,15 +135,15 @@ def interleaved(addresses: list[Address]) -> list[Address]:
     return mixed
 
 
-@dataclass(slots=True)
 class _Race:
     """Connection attempts side by side; the first that succeeds wins, the others are closed."""
 
-    target: Target
-    addresses: list[Address]
-    seconds: float
-    running: dict[int, tuple[socket.socket, Address, float]] = field(default_factory=dict)
-    failures: list[Answer] = field(default_factory=list)
+    def __init__(self, target: Target, addresses: list[Address], seconds: float) -> None:
+        self.target = target
+        self.addresses = addresses
+        self.seconds = seconds
+        self.running: dict[int, tuple[socket.socket, Address, float]] = {}
+        self.failures: list[Answer] = []
 
     def run(self) -> socket.socket | Answer:
         waiting, next_start = list(self.addresses), 0.0

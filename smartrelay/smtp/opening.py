@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from smartrelay.config import Timeouts
 from smartrelay.mail.international import NoSuchDomainName, a_labels
@@ -20,8 +20,7 @@ _THIS_ADDRESS = (Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.TLS)
 """Where a session that fails says something of one address; what comes after is known of the host."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """How to speak to a server. tls: "none", "opportunistic", "starttls" or "implicit"; the last two are verified.
 
     user "": no sign-in, unless the mechanism is EXTERNAL. extended: EHLO and all extensions, or HELO and none. window:
@@ -35,7 +34,7 @@ class Policy:
     ca_file: str = ""
     signs_in: bool = False
     user: str = ""
-    secret: str = field(default="", repr=False)
+    secret: str = ""
     mechanism: str = "auto"
     extended: bool = True
     lmtp: bool = False
@@ -43,6 +42,9 @@ class Policy:
     certificate: str = ""
     key: str = ""
     exchanger: bool = False
+
+    def __repr__(self) -> str:
+        return f"Policy(hostname={self.hostname!r}, tls={self.tls!r}, user={self.user!r})"  # never the secret
 
 
 def open_session(
@@ -87,9 +89,9 @@ def _open_at_one(
         return opened
     again = target if target.path else target._replace(addresses=tuple(tried[-1:]), without=())
     if opened.phase is Phase.TLS and policy.tls == "opportunistic":
-        return _open(again, replace(policy, tls="none"), connector, clock, [])
+        return _open(again, policy._replace(tls="none"), connector, clock, [])
     if opened.phase is Phase.EHLO and opened.trouble is Trouble.LOST and policy.extended and not policy.lmtp:
-        return _open(again, replace(policy, extended=False), connector, clock, [])
+        return _open(again, policy._replace(extended=False), connector, clock, [])
     return opened
 
 

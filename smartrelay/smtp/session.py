@@ -128,6 +128,8 @@ class Session:
 
     def _share(self, wanted: Transaction, indices: list[int]) -> int:
         """How many of the recipients fit into one transaction with this server."""
+        if len(indices) <= self._domains:
+            return min(len(indices), self._most)
         domains: set[str] = set()
         for number, index in enumerate(indices[: self._most]):
             domains.add(domain_of(wanted.recipients[index][0]))

@@ -12,7 +12,6 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from smartrelay.smtp.dialogue import Answer, Phase, State, Trouble
@@ -26,38 +25,34 @@ _FAILURES = 8
 """Failed transactions after which the session is ended: Exim counts their RSETs and hangs up after ten."""
 
 
-@dataclass(slots=True, eq=False)
 class _InAir:
     """A flight whose octets are being written or whose answers are awaited. broken: why it cannot count; parting: the server
     said 421, and so takes nothing."""
 
-    flight: Flight
-    octets: Iterator[bytes]
-    expected: int
-    begun: bool = False
-    written: bool = False
-    broken: Answer | None = None
-    parting: bool = False
-    chunk: Answer | None = None
+    def __init__(self, flight: Flight, octets: Iterator[bytes], expected: int) -> None:
+        self.flight = flight
+        self.octets = octets
+        self.expected = expected
+        self.begun = self.written = self.parting = False
+        self.broken: Answer | None = None
+        self.chunk: Answer | None = None
 
 
-@dataclass(slots=True, eq=False)
 class Stream:
     """Sends what the session has to send, `window` messages at once.
 
     closing: nothing more is begun or written, for the server wants to go or makes no sense. deaf: it takes nothing more.
     """
 
-    session: "Session"
-    window: int
-    _air: deque[_InAir] = field(default_factory=deque)
-    _unwritten: deque[_InAir] = field(default_factory=deque)
-    _rest: memoryview = field(default_factory=lambda: memoryview(b""))
-    _closing: bool = False
-    _deaf: bool = False
-    _failures: int = 0
-    _finished: int = 0
-    _since: float = 0.0
+    def __init__(self, session: "Session", window: int) -> None:
+        self.session = session
+        self.window = window
+        self._air: deque[_InAir] = deque()
+        self._unwritten: deque[_InAir] = deque()
+        self._rest = memoryview(b"")
+        self._closing = self._deaf = False
+        self._failures = self._finished = 0
+        self._since = 0.0
 
     def run(self) -> None:
         """Until there is no more to send, or the session ends."""

@@ -44,6 +44,8 @@ class Wire:
         self._ready: deque[Reply] = deque()
         self._spoiled = ""
         self._sends_after = select.POLLOUT
+        self._readable = select.poll()
+        self._readable.register(connected, select.POLLIN)
         self.on_wait: Callable[[bool], None] = lambda waited: None
         # a time limit on the socket would cost two system calls more for each of its calls, and be for each call alone
         connected.setblocking(False)
@@ -107,17 +109,26 @@ class Wire:
 
     def _fetch(self, end: float) -> None:
         """Waits until a whole reply is there."""
+        told = False
         try:
             while not self._ready:
                 if self._spoiled:
                     raise SessionBroken(Answer(self.phase, trouble=Trouble.PROTOCOL, text=self._spoiled))
-                self.wait(select.POLLIN, end - self.clock())
-                self._receive()
+                # to ask first whether there is anything would be a system call more for each message
+                received = self._receive()
+                if not told:
+                    told = True
+                    self.on_wait(not received)
+                if not received:
+                    self.wait(select.POLLIN, end - self.clock(), looked=True)
+                elif not self._ready and self.clock() >= end:
+                    raise TimeoutError
         except OSError as error:
             raise self.broken(error) from error
 
-    def wait(self, event: int, seconds: float) -> None:
-        """Waits until the connection can be read or written (select.POLLIN, select.POLLOUT, or both).
+    def wait(self, event: int, seconds: float, *, looked: bool = False) -> None:
+        """Waits until the connection can be read or written (select.POLLIN, select.POLLOUT, or both). looked: a moment ago it
+        could not, and `on_wait` has been told.
 
         Raises TimeoutError when no time is left, whatever is there by now, and ConnectionResetError when it is closed.
         """
@@ -128,8 +139,8 @@ class Wire:
             return
         poll = select.poll()
         poll.register(connected, event)
-        there = bool(poll.poll(0))
-        if event == select.POLLIN:
+        there = not looked and bool(poll.poll(0))
+        if event == select.POLLIN and not looked:
             self.on_wait(not there)
         if not there and not poll.poll(seconds * 1000):
             raise TimeoutError
@@ -161,15 +172,18 @@ class Wire:
     def _look(self) -> None:
         """Takes what has come by now, and waits for nothing."""
         try:
-            self._receive()
+            # nearly always nothing has, which a socket that was asked would say with an error, at three times the cost
+            if isinstance(self.connected(), ssl.SSLSocket) or self._readable.poll(0):
+                self._receive()
         except OSError as error:
             raise self.broken(error) from error
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
+        """Takes what is there; whether there was anything."""
         try:
             data = self.connected().recv(_READ)
         except WOULD_BLOCK:
-            return
+            return False
         if not data:
             raise ConnectionResetError("closed by the server")
         try:
@@ -177,6 +191,7 @@ class Wire:
             self._ready.extend(self._parser.feed(data))
         except BadReply as error:
             self._spoiled = str(error)
+        return True
 
     def _matched(self, reply: Reply) -> Answer:
         try:

@@ -50,6 +50,14 @@ def enter(spool: str, *, direct: bool, make: bool = True) -> None:
         posix.chmod(spool, DIRECTORY_MODE)
 
 
+def changes_owner(spool: str) -> bool:
+    """Whether `enter` may turn this process, which is root's, into another user's."""
+    try:
+        return posix.stat(spool).st_uid != 0
+    except OSError:
+        return True
+
+
 def become(uid: int, gid: int) -> None:
     """Gives up root for good, for a uid that needs its own files only and so no supplementary group."""
     posix.setgroups([gid])

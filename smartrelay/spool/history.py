@@ -1,7 +1,6 @@
 """What a message's journal adds up to: each recipient's standing, what is owed, how often it was tried."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from smartrelay.mail.status import DEFERRED, OURS, Status, printable
@@ -22,8 +21,7 @@ class Mark(NamedTuple):
     counts: bool
 
 
-@dataclass(slots=True)
-class Notice:
+class Notice(NamedTuple):
     """A notice that the journal called for. called: Unix seconds of that line; published: whether "bounced" is durable.
 
     recipients: of whom it says that they failed or expired; delayed, relayed, delivered: of whom it says that. level: how many
@@ -32,10 +30,10 @@ class Notice:
 
     number: int
     called: float
-    recipients: list[int]
-    delayed: list[int] = field(default_factory=list)
-    relayed: list[int] = field(default_factory=list)
-    delivered: list[int] = field(default_factory=list)
+    recipients: Sequence[int]
+    delayed: Sequence[int] = ()
+    relayed: Sequence[int] = ()
+    delivered: Sequence[int] = ()
     level: int = 0
     until: float = 0.0
     published: bool = False
@@ -52,7 +50,6 @@ class Notice:
         return found | ({"level": self.level, "until": round(self.until)} if self.delayed else {})
 
 
-@dataclass(slots=True)
 class History:
     """The standing of a message with `count` recipients, by their index in the envelope.
 
@@ -61,20 +58,18 @@ class History:
     dot. relay: the rule of the latest attempt. events: all that was replayed.
     """
 
-    count: int
-    last: list[Status | None] = field(init=False)
-    tries: list[int] = field(init=False)
-    warned: list[int] = field(init=False)
-    hosts: dict[int, list[str]] = field(default_factory=dict)
-    notices: dict[int, Notice] = field(default_factory=dict)
-    doubts: int = 0
-    relay: str = ""
-    events: list[Event] = field(default_factory=list)
+    __slots__ = ("count", "doubts", "events", "hosts", "last", "notices", "relay", "tries", "warned")
 
-    def __post_init__(self) -> None:
-        self.last = [None] * self.count
-        self.tries = [0] * self.count
-        self.warned = [0] * self.count
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.last: list[Status | None] = [None] * count
+        self.tries = [0] * count
+        self.warned = [0] * count
+        self.hosts: dict[int, list[str]] = {}
+        self.notices: dict[int, Notice] = {}
+        self.doubts = 0
+        self.relay = ""
+        self.events: list[Event] = []
 
     @property
     def waiting(self) -> list[int]:
@@ -134,7 +129,8 @@ class History:
                 for index in notice.delayed:
                     self.warned[index] = max(self.warned[index], notice.level)
         elif kind == "bounced":
-            self.notices[int(event["number"])].published = True
+            number = int(event["number"])
+            self.notices[number] = self.notices[number]._replace(published=True)
 
     def _notice(self, called: dict[str, Any]) -> Notice:
         called = {**dict.fromkeys(_KINDS[1:], ()), **called}

@@ -1,6 +1,8 @@
 """`hosts = ["mx"]`: the installed command finds the exchangers of each recipient's domain and hands the mail to them."""
 
 import json
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -212,3 +214,21 @@ def test_a_real_dns_finds_the_way(machine: Machine) -> None:
     assert "dsn=5.1.2, status=bounced" in result.line("to=<u@gone.example>")
     assert json.loads(machine.run("hosts", "list", "--json").output)["host"] == f"a.d.example:{exchangers.port}"
     assert machine.ids() == []
+
+
+def test_a_pass_that_hangs_in_the_dns_ends_when_it_is_told_to(machine: Machine, exchangers: Exchangers) -> None:
+    """Nothing is counted; the mail goes with the next pass."""
+    server = exchangers.start("d.example", 2)
+    exchangers.dns.on["d.example MX"] = SILENT
+    machine.configure(relay("mx"), exchangers.table)
+    one = machine.enqueue(X, *ME, "u@d.example")
+    with machine.start("flush") as running:
+        while not exchangers.dns.queries:
+            assert not running.ended
+            os.sched_yield()
+        running.signal(signal.SIGTERM)
+        assert running.wait(timeout=10).code == -signal.SIGTERM  # the look-up may take 30 s
+    assert machine.ids() == [one] and os.listdir(f"{machine.spool}/state") == []
+    exchangers.dns.on.clear()
+    machine.flush()
+    assert recipients(server) == ["u@d.example"]

@@ -224,6 +224,18 @@ def test_root_reads_its_own_secret_and_configuration_then_drops_root(
     assert "smartrelay.toml" in refused.errors
 
 
+@pytest.mark.parametrize(("hosts", "loads"), [("smtp+notls://127.0.0.1:1", False), ("mx", True)])
+def test_root_loads_what_asks_the_dns_only_for_a_rule_that_does(host: Host, hosts: str, loads: bool) -> None:
+    """Before anything is asked, for it may not be within reach later: the one recipient's host needs no question."""
+    host.configure(relay(hosts), "[mx]\nport = 1")
+    host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@[127.0.0.1]")
+    flush = [sys.executable, "-X", "importtime", "-m", "smartrelay", "--config", host.config, "flush"]
+    with host.by(0).start_program(*flush) as running:
+        result = running.wait()
+    assert ("dns.message" in result.errors) == loads
+    assert "status=deferred (" in result.errors
+
+
 @pytest.mark.parametrize("verb", ["sendmail", "flush", "hold"])
 def test_root_is_gone_before_anything_below_the_spool_is_opened(host: Host, verb: str) -> None:
     """2.4: a spool's owner cannot make root follow a path of theirs: with every directory a link to a place that only root
