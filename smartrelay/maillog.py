@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from smartrelay.mail.envelope import Envelope
-from smartrelay.mail.status import DEFERRED, DELIVERED, EXPIRED, Status, printable, visible
+from smartrelay.mail.status import DEFERRED, DELIVERED, EXPIRED, EXPIRY, Status, printable, visible
 
 INFO, WARNING, ERROR = syslog.LOG_INFO, syslog.LOG_WARNING, syslog.LOG_ERR
 _WORDS = {DELIVERED: "sent", DEFERRED: "deferred", EXPIRED: "expired"}
@@ -117,10 +117,11 @@ class MailLog:
     def attempted(self, queue_id: str, recipient: str, status: Status, delay: float, delays: tuple[float, ...]) -> None:
         """What came of one recipient in one attempt. delays: before the pass, in it, connecting, transmitting."""
         word = _WORDS.get(status.action, "bounced")
+        dsn = EXPIRY if status.action == EXPIRED else status.dsn
         self._say(
             WARNING if status.doubt else INFO,
             f"{queue_id}: to=<{printable(recipient)}>, relay={status.host or 'none'}, delay={_short(delay)}, "
-            f"delays={'/'.join(map(_short, delays))}, dsn={status.dsn}, status={word} ({printable(status.text)})",
+            f"delays={'/'.join(map(_short, delays))}, dsn={dsn}, status={word} ({printable(status.text)})",
         )
 
     def secured(self, peer: str, tls: str, *, verified: bool) -> None:
@@ -129,9 +130,9 @@ class MailLog:
         kind = "Verified" if verified else "Untrusted"
         self._say(INFO, f"{kind} TLS connection established to {peer}: {version} with cipher {printable(cipher)}")
 
-    def notified(self, queue_id: str, notice: str) -> None:
-        """The sender was sent a notice."""
-        self._say(INFO, f"{queue_id}: sender non-delivery notification: {notice}")
+    def notified(self, queue_id: str, notice: str, kind: str) -> None:
+        """Somebody was sent a notice. kind: "sender non-delivery", "sender delay", "postmaster non-delivery" and so on."""
+        self._say(INFO, f"{queue_id}: {kind} notification: {notice}")
 
     def dropped(self, queue_id: str, why: str) -> None:
         """Recipients failed and nobody is to be told."""

@@ -3,6 +3,7 @@
 What may be handed to another host, what is tried once, and in which order verdicts are written (laws 2, 3, 5 and 10).
 """
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -182,6 +183,46 @@ def test_a_message_in_several_transactions_survives_the_end_of_its_session(
     report = place.run(server)
     assert (report.sent, report.deferred, report.failed) == (6, 0, False), place.lines
     assert recipients(server) == ["first@x", *(f"r{number}@x" for number in range(5))]
+    assert files(place.spool) == {}
+
+
+def told(server: ScriptedServer) -> list[list[str]]:
+    """The recipients that each notice tells of."""
+    notices = [each.content.decode() for each in server.accepted if each.mail_from.startswith(b"MAIL FROM:<>")]
+    return sorted(sorted(re.findall(r"^Final-Recipient: [\w-]+; (\S+)", notice, re.MULTILINE)) for notice in notices)
+
+
+def test_whoever_fails_in_an_attempt_is_in_one_notice(place: Place, smtp_server: Start) -> None:  # C-039
+    """Though the session tells of them in parts: it takes several transactions, and one cannot even be named there."""
+    replies = {"RCPT TO:<no": b"550 5.1.1 no", "RCPT TO:<late": b"450 4.2.1 later"}
+    server = smtp_server(keywords=["LIMITS RCPTMAX=2", "PIPELINING"], replies=replies)
+    one = put(place.queue, ["j\u00f6rg@x", "no1@x", "yes@x", "no2@x", "no3@x", "no4@x", "late@x"])
+    report = place.run(server)
+    assert (report.sent, report.bounced, report.deferred, report.notices) == (2, 5, 1, 1), place.lines
+    assert told(server) == [["j\\x{F6}rg@x", "no1@x", "no2@x", "no3@x", "no4@x"]]
+    (entry,) = place.left()
+    assert (entry.queue_id, entry.history.waiting) == (one, [6])
+    events = [(event["event"], len(event.get("results", ()))) for event in entry.history.events]
+    assert events == [("attempt", 1), ("attempt", 6), ("bounced", 0)]
+
+
+@pytest.mark.parametrize("end", [b"421 4.3.2 enough", Action.CLOSE])
+def test_who_was_refused_before_the_session_ended_is_told_of_once(
+    place: Place, smtp_server: Start, end: bytes | Action
+) -> None:  # C-039 A-063
+    def on(point: str, argument: bytes, session: Session) -> bytes | Action | None:
+        if point == "MAIL" and session.number == 0 and len(session.transactions) == 2:
+            return end
+        return b"550 5.1.1 no" if argument.startswith(b"TO:<no") else None
+
+    server = smtp_server(on=on, keywords=["LIMITS RCPTMAX=2"])
+    place.limits = Limits(max_connections_per_host=1)
+    put(place.queue, ["first@x"])
+    put(place.queue, ["no1@x", "no2@x", "no3@x", "yes@x"])
+    report = place.run(server)
+    assert (report.bounced, report.deferred, report.failed) == (2, 2, False), place.lines
+    assert place.run(server, everything=True).bounced == 1
+    assert told(server) == [["no1@x", "no2@x"], ["no3@x"]]
     assert files(place.spool) == {}
 
 

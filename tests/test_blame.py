@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED
+from smartrelay.mail.status import ASKED, DEFERRED, DELIVERED, FAILED, OURS
 from smartrelay.relay.blame import LONGEST_TEXT, Judgement, Scope, judge
 from smartrelay.smtp.dialogue import Answer, Phase, Reply, Trouble
 from tests.support.queues import few
@@ -155,3 +155,79 @@ def test_texts_are_printable_and_bounded(phase: Phase, code: int, lines: list[st
     for judgement in judgements:
         found = judgement.status.text
         assert found.isascii() and found.isprintable() and len(found) <= LONGEST_TEXT
+
+
+# What a deferral rests on (law 11): only who was asked may say the last word
+
+ACCOUNT_TROUBLES = {Trouble.NO_TLS, Trouble.CERTIFICATE, Trouble.NO_MECHANISM, Trouble.CONFIGURATION}
+OUR_DOING = {Trouble.UNTOUCHED, Trouble.STOPPED}
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_fault_of_our_account_neither_ages_mail_nor_ends_it(phase: Phase) -> None:
+    """Law 5: whatever is the account's, at a relay, rests on ourselves and is a deferral."""
+    for judgement in [replied(phase, code) for code in CODES] + [troubled(phase, trouble) for trouble in Trouble]:
+        if judgement.scope is Scope.ACCOUNT:
+            assert (judgement.status.action, judgement.status.basis) == (DEFERRED, OURS)
+
+
+@pytest.mark.parametrize(("phase", "trouble"), list(product(Phase, Trouble)))
+def test_a_trouble_rests_on_who_was_asked_unless_it_is_ours(phase: Phase, trouble: Trouble) -> None:
+    ours = trouble in ACCOUNT_TROUBLES | OUR_DOING
+    assert troubled(phase, trouble).status.basis == (OURS if ours else ASKED)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_reply_rests_on_who_gave_it_and_no_answer_on_nobody(phase: Phase) -> None:
+    """Law 2: a text that cannot be read, or a bug, must not become a bounce in five days either."""
+    for code in CODES:
+        judgement = replied(phase, code)
+        assert judgement.status.basis == (OURS if judgement.scope is Scope.ACCOUNT else ASKED)
+    assert judge(Answer(phase), HOST).status.basis == OURS
+    assert judge(Answer(phase, text="the stored text cannot be read"), HOST).status.basis == OURS
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_an_exchanger_of_the_recipients_domain_has_no_account_of_ours(phase: Phase) -> None:
+    """Law 5: what would be our account's fault at a relay is the host's there, and 530 a no like any other."""
+    for answer in [Answer(phase, Reply(code, ("no",))) for code in CODES] + [
+        Answer(phase, trouble=trouble, text="5.6.0 why") for trouble in Trouble
+    ]:
+        judgement = judge(answer, HOST, exchanger=True)
+        assert judgement.scope is not Scope.ACCOUNT
+        assert judgement.status.basis == (OURS if answer.trouble in OUR_DOING else ASKED)
+    for transaction_phase in TRANSACTION:
+        assert judge(Answer(transaction_phase, Reply(530, ("no",))), HOST, exchanger=True).status.action == FAILED
+
+
+#                   2yz         4yz        5yz        421        530        lost       timeout    certificate
+TABLE = {
+    Phase.LOOKUP: ("host       host       host       host       host       host       host       account"),
+    Phase.CONNECT: ("host       host       host       host       host       host       host       account"),
+    Phase.GREETING: ("host       host       host       host       host       host       host       account"),
+    Phase.EHLO: ("host       host       host       host       host       host       host       account"),
+    Phase.STARTTLS: ("message    host       account    host       account    host       host       account"),
+    Phase.TLS: ("message    message    message    host       message    host       host       account"),
+    Phase.AUTH: ("message    host       account    host       account    host       host       account"),
+    Phase.RSET: ("message    host       host       host       host       message    host       account"),
+    Phase.MAIL: ("message    message    MESSAGE    host       account    message    host       account"),
+    Phase.RCPT: ("DELIVERED  recipient  RECIPIENT  host       account    message    host       account"),
+    Phase.DATA: ("message    message    MESSAGE    host       account    message    host       account"),
+    Phase.BODY: ("message    message    message    host       message    message    host       account"),
+    Phase.END: ("DELIVERED  message    MESSAGE    host       account    message    message    account"),
+    Phase.CHUNK: ("DELIVERED  message    MESSAGE    host       account    message    message    account"),
+    Phase.QUIT: ("message    message    message    host       message    message    host       account"),
+}
+"""Whose fault it is; in capitals where that is final."""
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_the_table_row_by_row(phase: Phase) -> None:
+    """Law 5, as one looks it up. A 2yz or 3yz where none ends anything is a deferral of the message."""
+    found = [replied(phase, code) for code in (250, 450, 550, 421, 530)]
+    found += [troubled(phase, trouble) for trouble in (Trouble.LOST, Trouble.TIMEOUT, Trouble.CERTIFICATE)]
+    words = []
+    for judgement in found:
+        word = judgement.scope.value if judgement.scope else "delivered"
+        words.append(word.upper() if judgement.status.final else word)
+    assert words == TABLE[phase].split()

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status, deferred
-from smartrelay.spool.history import History, Notice, attempt, bounced, results
+from smartrelay.mail.status import DEFERRED, DELIVERED, EXPIRED, FAILED, OURS, REMEMBERED, Status, deferred
+from smartrelay.spool.history import History, Mark, Notice, attempt, bounced, postponed, results
 from smartrelay.spool.journal import Event
 from tests.support.queues import few
 
@@ -20,7 +20,9 @@ def status(action: str, text: str = "said", *, doubt: bool = False) -> Status:
     return Status(action, {DELIVERED: "2.0.0", DEFERRED: "4.0.0"}.get(action, "5.0.0"), text, 250, "h[1.2.3.4]:25", "p", doubt)
 
 
-STATUSES = st.builds(status, st.sampled_from([DELIVERED, DEFERRED, FAILED]), st.sampled_from("abc"), doubt=st.booleans())
+STATUSES = st.builds(
+    status, st.sampled_from([DELIVERED, DEFERRED, FAILED, EXPIRED]), st.sampled_from("abc"), doubt=st.booleans()
+)
 RESULTS = st.dictionaries(st.integers(0, COUNT - 1), STATUSES, min_size=1)
 ATTEMPTS = st.builds(attempt, st.just(NOW), st.just("work"), RESULTS)
 JSON = st.recursive(
@@ -36,16 +38,16 @@ HOSTILE = st.fixed_dictionaries(
 
 @few
 @given(st.lists(ATTEMPTS | HOSTILE, max_size=6))
-def test_delivered_and_failed_are_final_and_nothing_else_is(events: list[Event]) -> None:
+def test_delivered_failed_and_expired_are_final_and_nothing_else_is(events: list[Event]) -> None:
     """Law 2, over any sequence of events: once a recipient has ended, nothing changes that."""
     history = History(COUNT)
     for event in events:
         before = list(history.last)
         history.replay([event])
         for old, new in zip(before, history.last, strict=True):
-            assert new == old or old is None or old.action not in (DELIVERED, FAILED)
+            assert new == old or old is None or old.action not in (DELIVERED, FAILED, EXPIRED)
         assert history.waiting == [
-            index for index, last in enumerate(history.last) if last is None or last.action not in (DELIVERED, FAILED)
+            index for index, last in enumerate(history.last) if last is None or last.action not in (DELIVERED, FAILED, EXPIRED)
         ]
     assert len(history.last) == COUNT
     assert history.events == events
@@ -113,6 +115,60 @@ def test_verdict_and_notice_are_one_event() -> None:
     assert History(1).replay([event]).owed
 
 
+# What bears on age
+
+
+def test_what_happened_for_a_recipient_bears_on_its_age_and_on_nobody_elses() -> None:
+    """Law 11: an attempt marks whom it was for, a hold everybody; a trouble of our own and a budget count no time."""
+    history = History(2).replay(
+        [
+            attempt(NOW, "work", {0: status(DEFERRED), 1: status(DEFERRED)._replace(basis=OURS)}),
+            attempt(NOW + 1, "work", {1: status(DEFERRED)._replace(basis=REMEMBERED)}),
+            {"event": "hold", "time": NOW + 2},
+            {"event": "release", "time": NOW + 3},
+            {"event": "retry", "time": NOW + 4},
+        ]
+    )
+    everybody = [Mark(NOW + 2, True), Mark(NOW + 3, False), Mark(NOW + 4, True)]
+    assert history.marks(0) == [Mark(NOW, True), *everybody]
+    assert history.marks(1) == [Mark(NOW, False), Mark(NOW + 1, True), *everybody]
+    history.replay([attempt(NOW + 5, "work", {0: status(DEFERRED)}), bounced(NOW, 1)])
+    assert history.marks(0)[-1] == Mark(NOW + 5, True) and history.marks(1)[-1] == everybody[-1]
+
+
+def test_a_budget_that_was_used_up_holds_those_whose_turn_it_was() -> None:
+    """Law 11: with another relay for the others, whose mail is tried all the while."""
+    history = History(3).replay([postponed(NOW, "slow", NOW + 5, [0, 2])])
+    assert [history.marks(index) for index in range(3)] == [[Mark(NOW, False)], [], [Mark(NOW, False)]]
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), -1.0, 1e300, None, "soon"])
+def test_a_time_that_no_clock_can_have_told_makes_no_mail_older(time: Any) -> None:
+    """Else a journal that somebody has edited would bounce its mail."""
+    event = {**attempt(NOW, "work", {0: status(DEFERRED)}), "time": time}
+    assert History(1).replay([event]).marks(0) == []
+
+
+@few
+@given(st.lists(ATTEMPTS | HOSTILE, max_size=6))
+def test_marks_are_the_same_however_they_are_asked_for(events: list[Event]) -> None:
+    at_once = History(COUNT).replay(events)
+    bit_by_bit = History(COUNT)
+    for event in events:
+        bit_by_bit.replay([event]).marks(0)
+    assert [at_once.marks(index) for index in range(COUNT)] == [bit_by_bit.marks(index) for index in range(COUNT)]
+
+
+def test_the_sender_was_told_of_so_many_delays_of_each() -> None:
+    """Each recipient has its own age: one notice may tell of a second delay of one and of the first of another."""
+    late = attempt(NOW, "w", {0: status(DEFERRED), 1: status(DEFERRED)}, Notice(1, NOW, [], [0, 1], levels=[2, 1], until=5.0))
+    history = History(3).replay([json.loads(json.dumps(late))])
+    assert history.warned == [2, 1, 0]
+    assert (history.notices[1].levels, history.notices[1].until) == ([2, 1], 5.0)
+    history.replay([attempt(NOW, "w", {0: status(DEFERRED)}, Notice(2, NOW, [], [0], levels=[1]))])
+    assert history.warned == [2, 1, 0]
+
+
 ROW: list[Any] = [0, FAILED, "5.0.0", "no", 550, "h", "p", False]
 
 
@@ -135,6 +191,12 @@ ROW: list[Any] = [0, FAILED, "5.0.0", "no", 550, "h", "p", False]
         {"event": "attempt", "relay": "w", "results": [ROW], "notice": {"number": 1, "time": float("nan"), "recipients": [0]}},
         {"event": "attempt", "relay": "w", "results": [ROW], "notice": {"number": 1, "time": 1e300, "recipients": [0]}},
         {"event": "attempt", "relay": "w", "results": [ROW], "notice": {"number": 1, "time": -5, "recipients": [0]}},
+        {
+            "event": "attempt",
+            "relay": "w",
+            "results": [ROW],
+            "notice": {"number": 1, "time": 5, "recipients": [], "delayed": [0]},
+        },
         {"event": "bounced"},
         {"event": "bounced", "number": float("inf")},
         {"event": "bounced", "number": 1},

@@ -72,7 +72,9 @@ def test_the_other_lines_of_a_messages_life() -> None:
     assert [text for _, text in lines(lambda log: log.taken(ONE, ENVELOPE, first=False))] == [active]
     assert [text for _, text in lines(lambda log: log.removed([ONE, "B"]))] == [f"{ONE}: removed", "B: removed"]
     assert not lines(lambda log: log.removed([]))
-    assert [text for _, text in lines(lambda log: log.notified(ONE, "N"))] == [f"{ONE}: sender non-delivery notification: N"]
+    assert [text for _, text in lines(lambda log: log.notified(ONE, "N", "sender delay"))] == [
+        f"{ONE}: sender delay notification: N"
+    ]
 
 
 def test_what_comes_from_outside_is_one_printable_line() -> None:  # A-027 A-138

@@ -11,7 +11,7 @@ from smartrelay.mail import header
 from smartrelay.mail.dsn_part import EIGHT_BIT, SEVEN_BIT, Part, of_octets
 from smartrelay.mail.envelope import Recipient
 from smartrelay.mail.notice import Action, Origin, Outcome
-from smartrelay.mail.status import Status, printable, visible
+from smartrelay.mail.status import EXPIRY, Status, printable, visible
 
 LONGEST_VALUE = 900
 """Octets of a value: with the name of its field it stays within a line of 998 (RFC 5322 section 2.1.1)."""
@@ -66,7 +66,7 @@ def _about_recipient(recipient: Recipient, outcome: Outcome, hostname: str, *, i
 def code(outcome: Outcome) -> str:
     """The enhanced status code of an outcome, its class that of the action (RFC 3464 section 2.3.4, RFC 3463 section 2)."""
     if outcome.action is Action.EXPIRED:
-        return "5.4.7"
+        return EXPIRY
     kind, dsn = _CLASS[outcome.action], outcome.status.dsn
     if not _CODE.fullmatch(dsn) or (kind == "2" and dsn[0] != "2"):
         return f"{kind}.0.0"

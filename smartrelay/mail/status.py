@@ -8,6 +8,9 @@ FAILED = "failed"
 EXPIRED = "expired"
 """Given up after its lifetime, with what its last attempt ended in."""
 
+EXPIRY = "5.4.7"
+"""What is said of EXPIRED (RFC 3463: delivery time expired); the status keeps the code of the last answer, which says why."""
+
 FINAL = frozenset((DELIVERED, FAILED, EXPIRED))
 """Only these end a recipient's way; a missing or unknown result is a deferral, never a bounce."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from smartrelay.config import Limits
 from smartrelay.errors import ConfigError
-from smartrelay.mail.status import FAILED, Status, deferred
+from smartrelay.mail.status import DELIVERED, FAILED, Status, deferred
 from smartrelay.mail.trace import received
 from smartrelay.maillog import MailLog
 from smartrelay.relay.backlog import Backlog, Item
@@ -224,8 +224,8 @@ class _AttemptManager:
     def put_back(self, consignment: Consignment, *, retried: bool) -> None:
         """A session died before it took this message: it goes over the next one, and no attempt is counted. retried: such a
         second chance was its last."""
-        known = consignment.statuses.keys() | consignment.elsewhere
-        left = tuple(index for index in consignment.recipients if index not in known)
+        self._write(consignment, consignment.fresh)
+        left = tuple(index for index in consignment.recipients if index not in consignment.known)
         stop = consignment.stop if consignment.stop > self._backlog.main else 0
         if self._budgets is not None:
             self._budgets.give_back(self.hop.name, consignment.taken)
@@ -266,15 +266,24 @@ class _AttemptManager:
         consignment.fresh.update(statuses)
 
     def notify_told(self, consignment: Consignment) -> None:
-        """That was all for now: what is known is written down, and a message of which all is known is let go."""
-        if consignment.fresh:
+        """That was all for now: what is known is written down, and a message of which all is known is let go.
+
+        Who has his mail is written down at once, the others when all are known: there is one notice of them, not one for each
+        time that the session tells of some.
+        """
+        if consignment.complete:
+            self._write(consignment, consignment.fresh)
+            self._let_go(consignment, verdict=True)
+        else:
+            self._write(consignment, {i: status for i, status in consignment.fresh.items() if status.action == DELIVERED})
+
+    def _write(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
+        if statuses:
             try:
-                self._ledger.write(consignment)
+                self._ledger.write(consignment, statuses)
             except OSError as error:
                 self._spool_trouble(consignment.queue_id, error, verdict=True)
-                consignment.statuses |= consignment.fresh
-        if consignment.complete:
-            self._let_go(consignment, verdict=True)
+                consignment.settle(statuses)
 
     def _let_go(self, consignment: Consignment, *, verdict: bool = False) -> None:
         try:
@@ -351,8 +360,7 @@ class _AttemptManager:
 
     def defer_unknown(self, consignment: Consignment, error: BaseException) -> None:
         """A bug of ours must not bounce or lose mail: whatever has no status yet waits (law 2)."""
-        known = consignment.statuses.keys() | consignment.elsewhere
-        missing = [index for index in consignment.recipients if index not in known]
+        missing = [index for index in consignment.recipients if index not in consignment.known]
         reason = deferred("4.3.0", f"internal error of smartrelay: {type(error).__name__}")
         self.notify_deferred(consignment, dict.fromkeys(missing, reason))
         self.notify_told(consignment)

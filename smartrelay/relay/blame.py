@@ -8,7 +8,7 @@ the table does not know defers the message: only a plain no may bounce (law 2).
 from enum import Enum
 from typing import NamedTuple
 
-from smartrelay.mail.status import ASKED, DEFERRED, DELIVERED, FAILED, OURS, Status, printable
+from smartrelay.mail.status import ASKED, DEFERRED, DELIVERED, FAILED, OURS, Status, deferred, printable
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 
 
@@ -96,7 +96,8 @@ def judge(answer: Answer, host: str, *, exchanger: bool = False) -> Judgement:
         return found
     reply = answer.reply
     if reply is None:
-        return Judgement(_M, Status(DEFERRED, "4.3.0", _kept(answer.text or "no answer"), host=host, phase=answer.phase))
+        # a text that cannot be read, or a bug: nobody was asked
+        return Judgement(_M, deferred("4.3.0", _kept(answer.text or "no answer"), host=host, phase=answer.phase))
     key = (answer.phase, reply.code)
     scope, action = _BY_CODE.get(key) or _BY_REPLY.get((answer.phase, reply.kind), (_M, DEFERRED))
     if exchanger and scope is _A:

@@ -2,12 +2,12 @@
 
 import threading
 
-from smartrelay.mail.status import DEFERRED, FAILED, Status
+from smartrelay.mail.status import ASKED, DEFERRED, FAILED, OURS, REMEMBERED, Status, deferred
 from smartrelay.relay.blame import Judgement, Scope
 from smartrelay.relay.hosts import Hosts
 from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import NextHop
-from smartrelay.routing.trouble import RoutingError, Unreachable
+from smartrelay.routing.trouble import LookupFailed, RoutingError, Unreachable
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 
 Stop = tuple[int, Candidate]
@@ -57,8 +57,15 @@ class Course:
                 self.stranded = True
                 self._nowhere = Status(DEFERRED, trouble.dsn, trouble.text)
             except RoutingError as trouble:
-                self._nowhere = Status(FAILED if trouble.permanent else DEFERRED, trouble.dsn, trouble.text)
+                self._nowhere = self._judged(trouble)
         return self._stops
+
+    def _judged(self, trouble: RoutingError) -> Status:
+        """What it means that there are no hosts. Those of a recipient's domain are its own affair; those of a relay are our
+        configuration, and what is wrong with that holds the mail (law 5)."""
+        if self._hop.domain or isinstance(trouble, LookupFailed):
+            return Status(FAILED if trouble.permanent else DEFERRED, trouble.dsn, trouble.text)
+        return deferred("4" + trouble.dsn[1:], trouble.text)
 
     def leave(self, number: int, judgement: Judgement, answer: Answer | None) -> bool:
         """The host at `number` is of no more use in this pass; False where that was known. answer: where it was its last word
@@ -101,7 +108,9 @@ class Course:
                 return Status(DEFERRED, "4.4.4", "no host was found")
             if self._loops or (self._refusals == len(stops) and all(stop.exchanger for stop in stops)):
                 return last._replace(action=FAILED, dsn="5" + last.dsn[1:])
-            return last
+            bases = {status.basis for at, status in self._reasons.items() if at >= number}
+            # a relay that we could use but for our own account has not had its chance, whatever the others say
+            return last._replace(basis=next(basis for basis in (OURS, ASKED, REMEMBERED) if basis in bases))
 
     def hosts(self, number: int = 0) -> list[str]:
         """The keys of the hosts from `number` on, where there are several: mail that was left without one waits for any."""

@@ -9,14 +9,15 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from smartrelay.config import Config
-from smartrelay.mail.status import ASKED, DEFERRED, DELIVERED, EXPIRED, FAILED, Status
+from smartrelay.mail.status import ASKED, DEFERRED, DELIVERED, EXPIRED, FAILED, OURS, Status
 from smartrelay.maillog import MailLog
 from smartrelay.relay.notices import Notices
 from smartrelay.relay.report import Report
-from smartrelay.relay.schedule import age, longest_gap, next_attempt
-from smartrelay.spool.history import attempt, postponed
+from smartrelay.relay.schedule import DOUBTFUL, age, longest_gap, next_attempt
+from smartrelay.spool.history import Mark, attempt, postponed
 from smartrelay.spool.message import MessageInHand
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import NoSuchMessage
@@ -69,9 +70,19 @@ class Consignment:
         self.retried = retried
 
     @property
+    def known(self) -> set[int]:
+        """The recipients of whom it is known what came of them, or that another host is to be asked."""
+        return self.statuses.keys() | self.fresh.keys() | self.elsewhere
+
+    @property
     def complete(self) -> bool:
-        """Whether every recipient has a status."""
-        return len(self.statuses) + len(self.elsewhere) == len(self.recipients)
+        """Whether all recipients are known."""
+        return len(self.known) == len(self.recipients)
+
+    def settle(self, statuses: dict[int, Status]) -> None:
+        """These are no longer to be written down."""
+        self.statuses |= statuses
+        self.fresh = {index: status for index, status in self.fresh.items() if index not in statuses}
 
 
 class _Work:
@@ -155,33 +166,36 @@ class Ledger:
             raise
 
     def prepare(self, consignment: Consignment) -> None:
-        """Before a transaction that may leave recipients waiting: room on disk for its verdicts. Raises OSError."""
-        history = consignment.message.history
-        if history.count > 1 and len(history.waiting) > 1:
+        """Before a transaction that may leave recipients waiting, or its sender to be told that it went well: room on disk for
+        its verdicts, without which it would be sent again. Raises OSError."""
+        message = consignment.message
+        history = message.history
+        if (history.count > 1 and len(history.waiting) > 1) or self._notices.may_report(message):
             with self._work[consignment.queue_id].lock:
-                consignment.message.journal.reserve(_ROW * (len(consignment.recipients) + 1))
+                message.journal.reserve(_ROW * (len(consignment.recipients) + 1))
 
-    def write(self, consignment: Consignment) -> None:
-        """Writes down what came of a consignment. Raises OSError when it cannot; the message then stays as it was."""
+    def write(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
+        """Writes down what came of these recipients of a consignment. Raises OSError when it cannot: where that was the verdict
+        the message stays as it was, where it was a notice that is owed still."""
         message, now = consignment.message, self._clock()
         work = self._work[message.queue_id]
         with work.lock:
-            consignment.fresh = {index: self._aged(message, index, each, now) for index, each in consignment.fresh.items()}
-            ended = {index for index, status in consignment.fresh.items() if status.final}
-            work.deferred = work.deferred or len(ended) < len(consignment.fresh)
-            notice = self._notices.call(message, consignment.fresh, now, lambda index: self._standing(message, index, now))
+            verdict = {index: self._aged(message, index, each, now) for index, each in statuses.items()}
+            ended = {index for index, status in verdict.items() if status.final}
+            work.deferred = work.deferred or len(ended) < len(verdict)
+            notice = self._notices.call(message, verdict, now, partial(self._standing, message, verdict, now))
             if notice is not None or not ended.issuperset(message.history.waiting):
-                event = attempt(now, consignment.hop, consignment.fresh, notice, consignment.hosts)
+                event = attempt(now, consignment.hop, verdict, notice, consignment.hosts)
                 message.record(event, sync=bool(ended) or notice is not None)
             else:
                 # the unlink alone is the verdict when nothing waits and nobody has to be told
-                for index, status in consignment.fresh.items():
+                for index, status in verdict.items():
                     message.history.record(index, status)
+            # known from here on, whatever becomes of the notice
+            consignment.settle(verdict)
+            self._count(consignment, verdict, now)
             if notice is not None:
                 self._notices.finish(message)
-        self._count(consignment, now)
-        consignment.statuses |= consignment.fresh
-        consignment.fresh = {}
 
     def postpone(self, consignment: Consignment, until: float) -> None:
         """The relay's budget is used up: the message waits until then, and this was no attempt. Raises OSError."""
@@ -189,7 +203,7 @@ class Ledger:
         work = self._work[message.queue_id]
         with work.lock:
             work.until = min(work.until or until, until)
-            message.record(postponed(self._clock(), consignment.hop, until), sync=False)
+            message.record(postponed(self._clock(), consignment.hop, until, consignment.recipients), sync=False)
         self._report.add(postponed=1)
 
     def give_back(self, one: str, *, finished: bool) -> None:
@@ -230,7 +244,9 @@ class Ledger:
             self._report.add(messages=1)
             return
         due = self._next_attempt(message) if work.deferred or not work.until else work.until
-        self._queue.set_waiting(message.queue_id, min(due, work.until) if work.until else due)
+        if work.until and history.doubts < DOUBTFUL:
+            due = min(due, work.until)
+        self._queue.set_waiting(message.queue_id, due)
 
     def _next_attempt(self, message: MessageInHand) -> float:
         history = message.history
@@ -238,23 +254,24 @@ class Ledger:
 
     # age
 
-    def _standing(self, message: MessageInHand, index: int, now: float) -> tuple[float, float]:
-        """For how long a recipient's mail could have gone, and when it is given up if it always can from here on."""
-        arrived = message.envelope.arrived
-        found = age(arrived, message.history.marks(index), now, longest_gap(self._retry))
+    def _standing(self, message: MessageInHand, statuses: dict[int, Status], now: float, index: int) -> tuple[float, float]:
+        """For how long a recipient's mail could have gone up to an attempt that ended in these, and when it is given up if it
+        always can from here on."""
+        marks = [*message.history.marks(index), Mark(now, statuses[index].basis != OURS)]
+        found = age(message.envelope.arrived, marks, longest_gap(self._retry))
         return found, now + max(0.0, self._lifetime - found)
 
     def _aged(self, message: MessageInHand, index: int, status: Status, now: float) -> Status:
         """A deferral that was the last: the mail is older than its lifetime, and somebody was asked just now (law 11)."""
-        if status.action != DEFERRED or status.basis != ASKED or now - message.envelope.arrived < self._lifetime:
+        if status.action != DEFERRED or status.basis != ASKED or 0 <= now - message.envelope.arrived < self._lifetime:
             return status
-        if self._standing(message, index, now)[0] < self._lifetime:
+        if self._standing(message, {index: status}, now, index)[0] < self._lifetime:
             return status
-        return status._replace(action=EXPIRED, dsn="5.4.7")
+        return status._replace(action=EXPIRED)
 
     # telling
 
-    def _count(self, consignment: Consignment, now: float) -> None:
+    def _count(self, consignment: Consignment, verdict: dict[int, Status], now: float) -> None:
         envelope = consignment.message.envelope
         counts = dict.fromkeys((DELIVERED, DEFERRED, FAILED, EXPIRED), 0)
         doubtful = 0
@@ -264,7 +281,7 @@ class Ledger:
             0.0,
             now - consignment.started if consignment.started else 0.0,
         )
-        for index, status in sorted(consignment.fresh.items()):
+        for index, status in sorted(verdict.items()):
             counts[status.action] += 1
             doubtful += status.doubt
             address = envelope.recipients[index].address

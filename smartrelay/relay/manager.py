@@ -242,10 +242,9 @@ class SmartHostESMTPRelayingManager:
             return
         still = set(message.history.waiting)
         waiting = [index for index in recipients if index in still]
-        consignment = Consignment(message, "none", waiting, self._clock(), fresh=dict.fromkeys(waiting, status))
         try:
             if waiting:
-                self._ledger.write(consignment)
+                self._ledger.write(Consignment(message, "none", waiting, self._clock()), dict.fromkeys(waiting, status))
         finally:
             self._ledger.give_back(one, finished=True)
 

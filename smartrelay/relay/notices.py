@@ -47,15 +47,16 @@ class Notices:
         One notice for all of whom there is something to tell.
         """
         lost = self._lost(message, statuses)
-        delayed, level, until = list[int](), 0, 0.0
-        reports: dict[str, list[int]] = {kind: [] for kind in _REPORTS}
-        if message.envelope.reverse_path:
-            delayed, level, until = self._delayed(message, statuses, left)
-            for index, status in sorted(statuses.items()):
-                if status.report and self._wants(message, index, _REPORTS[status.report]):
-                    reports[status.report].append(index)
         number = len(message.history.notices) + 1
-        notice = Notice(number, now, lost, delayed, **reports, level=level, until=until)
+        if not message.envelope.reverse_path:
+            return Notice(number, now, lost) if lost else None
+        late = self._late(message, statuses, left)
+        told: dict[str, list[int]] = {kind: [] for kind in _REPORTS}
+        for index, status in sorted(statuses.items()):
+            if status.report and self._wants(message, index, _REPORTS[status.report]):
+                told[status.report].append(index)
+        levels, until = [level for level, _ in late.values()], max((expires for _, expires in late.values()), default=0.0)
+        notice = Notice(number, now, lost, list(late), told["relayed"], told["delivered"], levels, until)
         return notice if notice.everybody else None
 
     def _lost(self, message: MessageInHand, statuses: dict[int, Status]) -> list[int]:
@@ -72,22 +73,25 @@ class Notices:
             self._log.dropped(message.queue_id, "the sender asked for none (NOTIFY)")
         return wanted
 
-    def _delayed(
+    def _late(
         self, message: MessageInHand, statuses: dict[int, Status], left: Callable[[int], tuple[float, float]]
-    ) -> tuple[list[int], int, float]:
-        """Whose delay is to be told, how many entries of `warn_after` that makes at most, and until when the last of them waits."""
-        delayed, most, until = list[int](), 0, 0.0
+    ) -> dict[int, tuple[int, float]]:
+        """Whose delay is to be told: how many entries of `warn_after` have passed for each, and when his mail expires."""
+        late = {}
         for index, status in sorted(statuses.items()):
-            if status.action != DEFERRED or not self._wants(message, index, Action.DELAYED):
-                continue
-            if len(self._warn_after) <= message.history.warned[index]:
+            warned = message.history.warned[index]
+            if status.action != DEFERRED or len(self._warn_after) <= warned or not self._wants(message, index, Action.DELAYED):
                 continue
             age, expires = left(index)
             level = sum(age >= each for each in self._warn_after)
-            if level > message.history.warned[index]:
-                delayed.append(index)
-                most, until = max(most, level), max(until, expires)
-        return delayed, most, until
+            if level > warned:
+                late[index] = level, expires
+        return late
+
+    def may_report(self, message: MessageInHand) -> bool:
+        """Whether the sender may have to be told that mail has gone well."""
+        envelope, report = message.envelope, Action.RELAYED
+        return bool(envelope.reverse_path) and any(wants(each.notify, report) for each in envelope.recipients)
 
     def _wants(self, message: MessageInHand, index: int, action: Action) -> bool:
         return wants(message.envelope.recipients[index].notify, action)
@@ -101,8 +105,19 @@ class Notices:
                 self._publish(message, notice, one, told)
             message.record(bounced(self._clock(), notice.number), sync=True)
             if told:
-                self._log.notified(message.queue_id, one)
+                # not before: a notice must not go while its origin could publish it once more
+                self._queue.add_message(one)
+                self._log.notified(message.queue_id, one, self._kind(message, notice))
                 self._report.add(notices=1)
+            else:
+                self._log.dropped(message.queue_id, "it has no sender, and no postmaster is set any more (double bounce)")
+
+    def _kind(self, message: MessageInHand, notice: Notice) -> str:
+        """What a notice is, and to whom, in the log's words."""
+        if not message.envelope.reverse_path:
+            return "postmaster non-delivery"
+        kind = "non-delivery" if notice.recipients else "delay" if notice.delayed else "delivery status"
+        return f"sender {kind}"
 
     def _publish(self, message: MessageInHand, notice: Notice, one: str, told: str) -> None:
         from smartrelay.mail import dsn  # few passes have anything to tell
@@ -130,7 +145,6 @@ class Notices:
         except BaseException:
             draft.discard()
             raise
-        self._queue.add_message(one)
 
     def settle_origin(self, envelope: Envelope) -> None:
         """Before a notice of ours is relayed, its origin must know that it was published: a crash between the two would

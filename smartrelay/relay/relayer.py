@@ -138,7 +138,7 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
 
     def _was_not_tried(self, consignment: Consignment, answers: dict[int, Answer]) -> bool:
         """Whether the server had hung up on a session that was in use before this message began: no attempt was made."""
-        if consignment.statuses or consignment.retried:
+        if consignment.known or consignment.retried:
             return False
         if not self.session.over or not self.session.completed or self._stopping.is_set():
             return False

@@ -27,9 +27,9 @@ def longest_gap(retry: Sequence[float]) -> float:
     return 2 * max(retry)
 
 
-def age(arrived: float, marks: Iterable[Mark], now: float, most: float) -> float:
-    """For how many seconds a recipient's mail could have gone. arrived: Unix seconds. marks: what the journal has for this
-    recipient, in order. most: what one gap counts at most.
+def age(arrived: float, marks: Iterable[Mark], most: float) -> float:
+    """For how many seconds a recipient's mail could have gone. arrived: Unix seconds. marks: what happened for this recipient,
+    in order, up to the attempt at which this is asked. most: what one gap counts at most.
 
     A gap that ends in a release (it was held), in a trouble of our own or in a used-up budget counts nothing; neither does one
     in which the clock went back.
@@ -39,4 +39,4 @@ def age(arrived: float, marks: Iterable[Mark], now: float, most: float) -> float
         if mark.counts:
             total += min(max(mark.time - last, 0.0), most)
         last = mark.time
-    return total + min(max(now - last, 0.0), most)
+    return total

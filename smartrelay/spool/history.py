@@ -1,6 +1,6 @@
 """What a message's journal adds up to: each recipient's standing, what is owed, how often it was tried."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from smartrelay.mail.status import DEFERRED, OURS, Status, printable
@@ -9,6 +9,8 @@ from smartrelay.spool.journal import Event
 _NEVER = 1e11
 """No clock is so wrong (the year 5138): such a time comes from no journal of ours."""
 
+_IMPOSSIBLE = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError)
+"""What an event raises that is not as we write it: it does not count."""
 
 _KINDS = ("recipients", "delayed", "relayed", "delivered")
 """The lists of recipients in a call for a notice: those that failed or expired, then the others by what is told of them."""
@@ -24,8 +26,9 @@ class Mark(NamedTuple):
 class Notice(NamedTuple):
     """A notice that the journal called for. called: Unix seconds of that line; published: whether "bounced" is durable.
 
-    recipients: of whom it says that they failed or expired; delayed, relayed, delivered: of whom it says that. level: how many
-    of the times of `warn_after` had passed. until: Unix seconds of the expiry of those that are delayed, 0 for unknown.
+    recipients: of whom it says that they failed or expired; delayed, relayed, delivered: of whom it says that. levels: for each
+    of those that are delayed, how many of the times of `warn_after` had passed. until: Unix seconds of their expiry, 0 for
+    unknown.
     """
 
     number: int
@@ -34,7 +37,7 @@ class Notice(NamedTuple):
     delayed: Sequence[int] = ()
     relayed: Sequence[int] = ()
     delivered: Sequence[int] = ()
-    level: int = 0
+    levels: Sequence[int] = ()
     until: float = 0.0
     published: bool = False
 
@@ -47,7 +50,7 @@ class Notice(NamedTuple):
         """What stands in the journal."""
         found: dict[str, Any] = {"time": round(self.called, 6), "number": self.number, "recipients": self.recipients}
         found |= {kind: indices for kind in _KINDS[1:] if (indices := getattr(self, kind))}
-        return found | ({"level": self.level, "until": round(self.until)} if self.delayed else {})
+        return found | ({"levels": self.levels, "until": round(self.until)} if self.delayed else {})
 
 
 class History:
@@ -58,7 +61,7 @@ class History:
     dot. relay: the rule of the latest attempt. events: all that was replayed.
     """
 
-    __slots__ = ("count", "doubts", "events", "hosts", "last", "notices", "relay", "tries", "warned")
+    __slots__ = ("_marked", "_marks", "count", "doubts", "events", "hosts", "last", "notices", "relay", "tries", "warned")
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -70,6 +73,8 @@ class History:
         self.doubts = 0
         self.relay = ""
         self.events: list[Event] = []
+        self._marks: list[list[Mark]] = []
+        self._marked = 0
 
     @property
     def waiting(self) -> list[int]:
@@ -86,20 +91,36 @@ class History:
         """How often the recipient that still waits was tried at most."""
         return max((self.tries[index] for index in self.waiting), default=0)
 
-    def marks(self, index: int) -> Iterator[Mark]:
+    def marks(self, index: int) -> list[Mark]:
         """What happened for one recipient, in order, as far as it bears on its age (law 11)."""
-        for event in self.events:
+        if not self._marks:
+            self._marks = [[] for _ in range(self.count)]
+        # each event is looked at once, for all recipients: a long list of them has long events
+        for event in self.events[self._marked :]:
+            self._marked += 1
             try:
-                kind, time = event["event"], float(event["time"])
-                if kind == "attempt":
-                    if any(row[0] == index for row in event["results"]):
-                        yield Mark(time, index not in event.get("ours", ()))
-                elif kind in ("hold", "retry"):
-                    yield Mark(time, True)
-                elif kind in ("release", "postponed"):
-                    yield Mark(time, False)
-            except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError):
+                time = _moment(event["time"])
+                for each, counts in self._touched(event):
+                    self._marks[each].append(Mark(time, counts))
+            except _IMPOSSIBLE:
                 continue
+        return self._marks[index]
+
+    def _touched(self, event: Event) -> list[tuple[int, bool]]:
+        """Whom an event concerns, and for each whether the time before it counts as age."""
+        kind = event["event"]
+        if kind == "attempt":
+            ours = set(event.get("ours", ()))
+            found = [(int(row[0]), row[0] not in ours) for row in event["results"]]
+        elif kind == "postponed":
+            found = [(int(index), False) for index in event.get("recipients", range(self.count))]
+        elif kind in ("hold", "retry", "release"):
+            found = [(index, kind != "release") for index in range(self.count)]
+        else:
+            found = []
+        for index, _ in found:
+            self._must_exist(index)
+        return found
 
     def replay(self, events: Iterable[Event]) -> "History":
         """Adds events in their order. Whatever an event says that cannot be, it does not count."""
@@ -107,7 +128,7 @@ class History:
             self.events.append(event)
             try:
                 self._apply(event)
-            except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError):
+            except _IMPOSSIBLE:
                 continue
         return self
 
@@ -123,11 +144,12 @@ class History:
             for index, status in found:
                 self.record(index, status)
                 self.hosts[index] = hosts
+            self.doubts += any(status.doubt for _, status in found)
             self.relay = relay
             if notice is not None:
                 self.notices[notice.number] = notice
-                for index in notice.delayed:
-                    self.warned[index] = max(self.warned[index], notice.level)
+                for index, level in zip(notice.delayed, notice.levels, strict=True):
+                    self.warned[index] = max(self.warned[index], level)
         elif kind == "bounced":
             number = int(event["number"])
             self.notices[number] = self.notices[number]._replace(published=True)
@@ -135,12 +157,12 @@ class History:
     def _notice(self, called: dict[str, Any]) -> Notice:
         called = {**dict.fromkeys(_KINDS[1:], ()), **called}
         lost, delayed, relayed, delivered = ([int(index) for index in called[kind]] for kind in _KINDS)
-        level, until = int(called.get("level", 0)), float(called.get("until", 0))
-        notice = Notice(int(called["number"]), float(called["time"]), lost, delayed, relayed, delivered, level, until)
+        levels, until = [int(level) for level in called.get("levels", ())], _moment(called.get("until", 0))
+        notice = Notice(int(called["number"]), _moment(called["time"]), lost, delayed, relayed, delivered, levels, until)
         for index in notice.everybody:
             self._must_exist(index)
-        if not 0 <= notice.called < _NEVER:
-            raise ValueError(notice.called)
+        if len(levels) != len(delayed):
+            raise ValueError(levels)
         return notice
 
     def _must_exist(self, index: int) -> None:
@@ -154,7 +176,14 @@ class History:
             return
         self.last[index] = status
         self.tries[index] += status.action == DEFERRED
-        self.doubts += status.doubt
+
+
+def _moment(value: Any) -> float:
+    """A time in a journal. Raises ValueError for one that no clock of ours has told."""
+    moment = float(value)
+    if not 0 <= moment < _NEVER:
+        raise ValueError(value)
+    return moment
 
 
 def attempt(
@@ -190,6 +219,6 @@ def bounced(now: float, number: int) -> Event:
     return {"event": "bounced", "time": round(now, 3), "number": number}
 
 
-def postponed(now: float, relay: str, until: float) -> Event:
-    """The event that says that the budget of `relay` was used up."""
-    return {"event": "postponed", "time": round(now, 3), "relay": relay, "until": round(until)}
+def postponed(now: float, relay: str, until: float, recipients: list[int]) -> Event:
+    """The event that says that the budget of `relay` was used up when it was the turn of these recipients."""
+    return {"event": "postponed", "time": round(now, 3), "relay": relay, "until": round(until), "recipients": recipients}

@@ -187,10 +187,16 @@ class Queue:
         message.close()
 
     def note_published(self, origin: str, event: Event) -> None:
-        """Adds `event` ("bounced") to the journal of `origin` if that message is still there and does not know it."""
+        """Adds `event` ("bounced") to the journal of `origin` if that message is still there and does not know it.
+
+        Raises MessageBusy while somebody else is about to write it.
+        """
         with self._lock:
-            if origin in self._relayed:
-                return  # whoever has it in hand writes it himself
+            in_hand = self._relayed.get(origin)
+        if in_hand is not None:
+            if any(notice.number == event["number"] for notice in in_hand.history.owed):
+                raise MessageBusy(f"{origin} is in hand, and does not know yet that its notice is published")
+            return
         try:
             descriptor = lock(names.find(self.spool, origin))
         except (NoSuchMessage, CorruptMessage):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from tempfile import TemporaryDirectory
 
 from hypothesis import HealthCheck, settings
 
@@ -14,6 +15,11 @@ TEXT = b"Subject: one\nFrom: a@example.org\n\nHello\n"
 
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 many = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def scratch() -> TemporaryDirectory[str]:
+    """A folder for many short lives of a spool: in memory, where the system has a place for that."""
+    return TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 
 
 def new_spool(folder: str) -> str:
@@ -32,12 +38,14 @@ def put(
     text: bytes = TEXT,
     one: str = "",
     arrived: float = 1_800_000_000.0,
-    notify: str = "",
+    notify: str | Sequence[str] = "",
+    ret: str = "",
     notice_of: tuple[str, int] = ("", 0),
 ) -> str:
-    """A message in `new/`; returns its id."""
-    wanted = [Recipient(recipient, notify) for recipient in recipients]
-    envelope = Envelope(sender, wanted, arrived, os.getuid(), "<m@example.org>", notice_of=notice_of)
+    """A message in `new/`; returns its id. notify: of all recipients, or of each."""
+    wishes = [notify] * len(recipients) if isinstance(notify, str) else notify
+    wanted = [Recipient(recipient, wish) for recipient, wish in zip(recipients, wishes, strict=True)]
+    envelope = Envelope(sender, wanted, arrived, os.getuid(), "<m@example.org>", ret, notice_of=notice_of)
     draft = queue.create_new_message(envelope, one)
     draft.write(text)
     draft.commit()
