@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import stat
 import threading
 import time
 from collections import deque
@@ -11,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
 from smartrelay.config import Config, Rate
-from smartrelay.spool.durable import DIRECTORY_MODE, FILE_MODE, remove, write_all
+from smartrelay.spool import notes
 
 SOON = 2.0
 """Seconds within which a turn is waited for, the message in hand: "14/s" is a pace, not a reason to defer."""
@@ -185,7 +183,7 @@ class Budgets:
                 return
             text = json.dumps({"taken": {name: list(window.slots) for name, window in self._windows.items()}})
             try:
-                _write(self._path, text.encode("ascii"))
+                notes.write(self._path, text.encode("ascii"))
                 self._changed = False
             except OSError as error:
                 if not self._warned:
@@ -200,14 +198,7 @@ class Budgets:
 
 def _read(path: str) -> dict[str, list[Slot]]:
     """What was taken before this pass. Raises OSError, ValueError or RecursionError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("no plain file")
-        content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise ValueError("too long")
-    match json.loads(content):
+    match json.loads(notes.read(path, _LARGEST)):
         case {"taken": dict(taken)}:
             return {name: _slots(rows) for name, rows in taken.items()}
     raise ValueError("not what save writes")
@@ -224,23 +215,3 @@ def _slots(rows: object) -> list[Slot]:
             case _:
                 raise ValueError("no slot")
     return found
-
-
-def _write(path: str, content: bytes) -> None:
-    """Puts a whole file in the place of the one before. Raises OSError."""
-    draft = f"{path}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(draft, flags, FILE_MODE)
-    except FileNotFoundError:  # var/ may be deleted at any time
-        os.mkdir(os.path.dirname(path), DIRECTORY_MODE)
-        descriptor = os.open(draft, flags, FILE_MODE)
-    try:
-        try:
-            write_all(descriptor, content)
-        finally:
-            os.close(descriptor)
-        os.rename(draft, path)
-    except OSError:
-        remove(draft)
-        raise
