@@ -24,6 +24,7 @@ from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import NextHop
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.smtp.session import RECIPIENTS
+from smartrelay.spool.incidents import ACCOUNT
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class _AttemptManager:
         self._backlog = Backlog()
         self._fruitless = 0
         self._unwritten = 0
+        self._locked_out = False
         self._full: Candidate | None = None
 
     # the plan
@@ -292,6 +294,9 @@ class _AttemptManager:
             self._ledger.settle()
         except OSError as error:
             self._spool_trouble("settling", error)
+        if completed and not self._locked_out:
+            # that a session stands says less: some servers let everybody in, and say 530 to MAIL
+            self._ledger.incidents.end(ACCOUNT, self.hop.name)
         if trouble is None or trouble.scope not in (Scope.HOST, Scope.ACCOUNT, Scope.MESSAGE):
             return
         with self._lock:
@@ -312,9 +317,18 @@ class _AttemptManager:
             self._fruitless = 0
             self.connections.begin()
         if judgement.scope is Scope.ACCOUNT:
-            sentence = f"relay {self.hop.name} cannot be used: {judgement.status.text}; its mail waits until this is put right"
-            if self._report.complain(sentence):
-                self._log.error(sentence)
+            self._shout(judgement.status.text)
+
+    def notify_account(self, judgement: Judgement) -> None:
+        """The host would not take a message from us as we are; of other messages in the session it may think otherwise."""
+        self._locked_out = True
+        self._shout(judgement.status.text)
+
+    def _shout(self, why: str) -> None:
+        sentence = f"relay {self.hop.name} cannot be used: {why}; its mail waits until this is put right"
+        self._ledger.incidents.note(ACCOUNT, self.hop.name, sentence)
+        if self._report.complain(sentence):
+            self._log.error(sentence)
 
     def _strand(self) -> None:
         """This machine is offline: the mail stays as it is, and no attempt has been made."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
-from smartrelay.relay.blame import Judgement, judge
+from smartrelay.relay.blame import Judgement, Scope, judge
 from smartrelay.relay.course import Stop
 from smartrelay.relay.ledger import Consignment
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
@@ -121,6 +121,8 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         judgements = {index: judge(self._known(answer), peer, exchanger=exchanger) for index, answer in answered.items()}
         if self.session.over and judgements:
             self.last_trouble = list(judgements.values())[-1]
+        elif refused := next((each for each in judgements.values() if each.scope is Scope.ACCOUNT), None):
+            self.manager.notify_account(refused)
         self.sent_mail(consignment, {index: self._reported(judgement.status) for index, judgement in judgements.items()})
         if consignment.complete:
             self._in_hand.remove(consignment)
