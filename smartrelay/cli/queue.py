@@ -100,23 +100,55 @@ def retry(filters: Filters, ids: tuple[str, ...], everything: bool, wait: float,
 @queue.command("delete")
 @filter_options
 @click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--bounce", is_flag=True, help="Tell the senders.")
 @click.option("--all", "everything", is_flag=True, help="Every message in the queue.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
 @common_options
-def delete(filters: Filters, ids: tuple[str, ...], everything: bool, yes: bool, wait: float, common: Common) -> int:
-    """Remove messages for good, without a bounce. Asks on a terminal.
+def delete(
+    filters: Filters, ids: tuple[str, ...], bounce: bool, everything: bool, yes: bool, wait: float, common: Common
+) -> int:
+    """Remove messages for good, without a bounce unless it is asked for. Asks on a terminal.
 
     \b
     Examples:
       smartrelay queue delete 25X0LCH4YW6W9QYPF
       smartrelay queue delete --sender cron@host.example --yes
     """
+    if bounce:
+        from smartrelay.cli import giving_up
+
+        act = giving_up.prepared(common, giving_up.removed, wait)
+    else:
+        act = lambda spool, one: operate.delete(spool, one, wait=wait)  # noqa: E731
     chosen = select(common, ids, filters, everything=everything)
-    if chosen.ids and not yes and sys.stdin.isatty():
-        count = len(chosen.ids)
-        click.confirm(f"Delete {count} message{'' if count == 1 else 's'} for good?", abort=True, err=True)
-    return _each(common, chosen, "deleted", lambda spool, one: operate.delete(spool, one, wait=wait))
+    if not yes:
+        _confirm(chosen, "Delete {} and tell the senders?" if bounce else "Delete {} for good?")
+    return _each(common, chosen, "deleted", act)
+
+
+@queue.command("expire")
+@filter_options
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="Every message in the queue.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
+@common_options
+def expire(filters: Filters, ids: tuple[str, ...], everything: bool, yes: bool, wait: float, common: Common) -> int:
+    """Give messages up now, as if their lifetime were over: the senders get a bounce. Asks on a terminal.
+
+    \b
+    Examples:
+      smartrelay queue expire 25X0LCH4YW6W9QYPF
+      smartrelay queue expire --recipient '*@gone.example' --yes
+    """
+    from smartrelay.cli import giving_up
+
+    act = giving_up.prepared(common, giving_up.expired, wait)
+    chosen = select(common, ids, filters, everything=everything)
+    if not yes:
+        _confirm(chosen, "Give up {} and tell the senders?")
+    return _each(common, chosen, "given up", act)
 
 
 @queue.command("hold")
@@ -151,6 +183,13 @@ def release(filters: Filters, ids: tuple[str, ...], everything: bool, wait: floa
     """
     chosen = select(common, ids, filters, everything=everything, but=("new", "waiting"))
     return _each(common, chosen, "released", lambda spool, one: operate.release(spool, one, wait=wait))
+
+
+def _confirm(chosen: Chosen, question: str) -> None:
+    """Asks on a terminal. Raises click.Abort where the answer is no."""
+    count = len(chosen.ids)
+    if count and sys.stdin.isatty():
+        click.confirm(question.format(f"{count} message{'' if count == 1 else 's'}"), abort=True, err=True)
 
 
 def _each(common: Common, chosen: Chosen, done: str, act: Callable[[str, str], None]) -> int:

@@ -546,7 +546,14 @@ def test_commands_on_corrupt_messages(machine: Machine) -> None:
     ids = {kind: f"{ID[:-1]}{number}" for number, kind in enumerate(KINDS)}
     for kind, one in ids.items():
         place_foreign(f"{machine.spool}/cur/{one},n=1", kind)
-    for command in (["hold"], ["release"], ["retry"], ["delete", "--yes"]):
+    for command in (
+        ["expire", "--yes"],
+        ["delete", "--bounce", "--yes"],
+        ["hold"],
+        ["release"],
+        ["retry"],
+        ["delete", "--yes"],
+    ):
         result = machine.run("queue", *command, *ids.values())
         is_no_bug(result)
         assert result.code in (0, 65, 66, 74), result
@@ -716,7 +723,15 @@ MORE_IDS = [
     "25X0NVJCXF5XQKQQ\u00b2",
     "x" * 100_000,
 ]
-QUEUE_VERBS = [["hold"], ["release"], ["retry"], ["delete", "--yes"], ["show"]]
+QUEUE_VERBS = [
+    ["hold"],
+    ["release"],
+    ["retry"],
+    ["delete", "--yes"],
+    ["delete", "--bounce", "--yes"],
+    ["expire", "--yes"],
+    ["show"],
+]
 VERBS = [["flush"], *(["queue", *verb] for verb in QUEUE_VERBS)]
 
 
@@ -978,6 +993,9 @@ USAGE = [
     ["queue", "frobnicate"],
     ["queue", "hold"],
     ["queue", "delete", "--yes"],
+    ["queue", "delete", "--bounce"],
+    ["queue", "expire"],
+    ["queue", "expire", "--all", ID],
     ["queue", "retry", "--all", ID],
     ["queue", "list", "--state", "eaten"],
     ["queue", "list", "--older-than", "yesterday"],
