@@ -1,12 +1,14 @@
 """`smartrelay queue`: look at the queue, and act on messages in it."""
 
 import sys
+import time
 from collections.abc import Callable
 
 import click
 
 from smartrelay.cli.caller import Common
 from smartrelay.cli.dump import tell_set_aside, write
+from smartrelay.cli.expiry import expiry
 from smartrelay.cli.options import Duration, common_options
 from smartrelay.cli.select import Chosen, Filters, filter_options, select
 from smartrelay.errors import EX_OK, EX_TEMPFAIL, SmartRelayError
@@ -32,15 +34,16 @@ def list_(filters: Filters, as_json: bool, common: Common) -> int:
       smartrelay queue list
       smartrelay queue list --older-than 1d --json
     """
+    known = expiry(common) if as_json else None
     spool = common.enter_spool().spool
     found = filters.of(entries(spool))
     if as_json:
         if filters:
             from smartrelay.cli.listing import write_json
 
-            write_json(found)
+            write_json(found, known)
         else:
-            write(spool)
+            write(spool, known)
     elif sys.stdout.isatty():
         from smartrelay.cli.table import write_table
 
@@ -59,12 +62,16 @@ def list_(filters: Filters, as_json: bool, common: Common) -> int:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @common_options
 def show(one: str, raw: bool, as_json: bool, common: Common) -> int:
-    """Show one message: its envelope, its state, and what came of each attempt.
+    """Show one message: its envelope, what came of each attempt, why it waits, when it goes next, when it is given up.
 
     \b
     Example:
       smartrelay queue show 25X0LCH4YW6W9QYPF
     """
+    from smartrelay.cli.story import write_story
+    from smartrelay.cli.waiting import why
+
+    known = expiry(common)
     spool = common.enter_spool().spool
     found = entry(spool, queue_id.parse(one))
     if raw:
@@ -73,9 +80,8 @@ def show(one: str, raw: bool, as_json: bool, common: Common) -> int:
             while block := file.read(1 << 16):
                 sys.stdout.buffer.write(block)
         return EX_OK
-    from smartrelay.cli.story import write_story
-
-    write_story(found, as_json=as_json)
+    now = time.time()
+    write_story(found, known, why(found, spool, now, common.say), now, as_json=as_json)
     return EX_OK
 
 

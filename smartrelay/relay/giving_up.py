@@ -19,7 +19,7 @@ from smartrelay.spool.operator_queue import OperatorQueue
 Verdict = Callable[[Status | None], Status]
 """What becomes of a recipient whose latest status this is, None for one that was never tried."""
 
-_BY = "operator"
+OPERATOR = "operator"
 """Stands in the journal where an attempt has its relay."""
 
 
@@ -72,7 +72,7 @@ class GivingUp:
         self._log.taken(message.queue_id, message.envelope, first=not message.journal.exists)
         now = self._clock()
         notice = self._notices.call(message, statuses, now, lambda index: (0.0, 0.0))
-        message.record(attempt(now, _BY, statuses, notice), sync=True)
+        message.record(attempt(now, OPERATOR, statuses, notice), sync=True)
         self._queue.hand_over(message.queue_id)
         self._notices.finish(message)
         delay = now - message.envelope.arrived

@@ -94,6 +94,8 @@ class History:
         for event in self.events:
             try:
                 kind, time = event["event"], float(event["time"])
+                if not 0 <= time < _NEVER:
+                    continue
                 if kind == "attempt":
                     if any(row[0] == index for row in event["results"]):
                         yield Mark(time, index not in event.get("ours", ()))
