@@ -19,7 +19,7 @@ _ENVELOPE = re.compile(
     rf'"sender":"((?:{_ADDRESS})?)","recipients":\["({_ADDRESS})"\],"message_id":{_TEXT},'
     r'"stored": *[0-9]+,"octets": *([0-9]+),"longest": *[0-9]+,"eight_bit":[01],"nul":[01],"bare_cr":[01]\}\n'
 ).match
-_TIME = r"[0-9]{1,11}(?:\.[0-9]{1,6})?"
+_TIME = r"[0-9]{1,11}\.[0-9]{1,6}"
 _DEFERRED = re.compile(
     rf'\{{"event":"attempt","time":({_TIME}),"relay":{_TEXT},"results":'
     rf'\[\[0,"deferred",{_TEXT},{_TEXT},([0-9]+),{_TEXT},{_TEXT},(?:true|false)\]\](,"ours":\[0\])?'
