@@ -1,11 +1,13 @@
 """`queue expire` and `queue delete --bounce`: messages are given up, and their senders told."""
 
-import email.header  # noqa: F401 -- a notice may need it when root is no longer root, and cannot read the interpreter
+# a notice needs these when root has become the spool's owner, who may not be able to read the interpreter
+import email.header  # noqa: F401
+import hashlib  # noqa: F401
 from collections.abc import Callable
 
 from smartrelay import config as configuration
 from smartrelay.cli.caller import Common
-from smartrelay.mail import dsn  # noqa: F401 -- likewise
+from smartrelay.mail import dsn  # noqa: F401
 from smartrelay.maillog import MailLog, open_sink
 from smartrelay.relay.giving_up import GivingUp, Verdict, expired, removed
 from smartrelay.spool.operator_queue import OperatorQueue

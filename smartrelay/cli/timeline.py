@@ -1,5 +1,6 @@
 """What happened to one message, event by event, as a person reads it."""
 
+import hashlib  # noqa: F401 -- for the id of a notice, while root can still read the interpreter
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
