@@ -158,7 +158,9 @@ class Passes:
         if self._wrong is not None or self._config is None or self._routes is None:
             # new/ must come to rest, or the unit that watches it would start us again at once
             queue.take_in(self._wish.chosen)
-            raise self._wrong or ConfigError("no configuration")
+            wrong = self._wrong or ConfigError("no configuration")
+            self._note(wrong, log)
+            raise wrong
         if not self._routes.hops:
             queue.take_in(self._wish.chosen)
             count = queue.count_waiting()
@@ -166,6 +168,14 @@ class Passes:
             raise ConfigError(f"no relay is configured, so {kept} kept; add a [[relay]] to {self._config.file}")
         self._must_exist(queue)
         return self._relay(queue, self._config, self._routes, log)
+
+    def _note(self, wrong: ConfigError, log: "MailLog") -> None:
+        """That no pass can be made; the next one that can ends this incident."""
+        from smartrelay.spool.incidents import CONFIGURATION, Incidents
+
+        incidents = Incidents(self._spool, clock=time.time, warn=log.warning)
+        incidents.note(CONFIGURATION, "", str(wrong))
+        incidents.save()
 
     def _must_exist(self, queue: "Queue") -> None:
         """Ids that a person named must be there (66)."""

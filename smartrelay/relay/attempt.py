@@ -26,6 +26,7 @@ from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import OPPORTUNISTIC, NextHop
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.smtp.session import RECIPIENTS
+from smartrelay.spool.incidents import ACCOUNT
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
 if TYPE_CHECKING:
@@ -310,6 +311,9 @@ class _AttemptManager:
             self._ledger.settle()
         except OSError as error:
             self._spool_trouble("settling", error)
+        if completed and not (trouble is not None and trouble.scope is Scope.ACCOUNT):
+            # that a session stands says less: some servers let everybody in, and say 530 to MAIL
+            self._ledger.incidents.end(ACCOUNT, self.hop.name)
         if trouble is None or trouble.scope not in (Scope.HOST, Scope.ACCOUNT, Scope.MESSAGE):
             return
         with self._lock:
@@ -337,6 +341,7 @@ class _AttemptManager:
         if status.code == _UNAUTHENTICATED and self.hop.auth is None:
             why += " (there is no auth in its [[relay]])"
         sentence = f"relay {self.hop.name} cannot be used: {why}; its mail waits until this is put right"
+        self._ledger.incidents.note(ACCOUNT, self.hop.name, sentence)
         if self._report.complain(sentence):
             self._log.error(sentence)
 

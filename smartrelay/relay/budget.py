@@ -2,15 +2,13 @@
 
 import json
 import math
-import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Mapping
 
 from smartrelay.config import Config
 from smartrelay.relay.quota import Quota, Slot
-from smartrelay.spool.durable import DIRECTORY_MODE, FILE_MODE, remove, write_all
+from smartrelay.spool import notes
 from smartrelay.values import Rate
 
 _LARGEST, _MOST_SLOTS, _MOST_TAKEN, _NEVER = 1 << 24, 1000, 1_000_000_000, 1e11
@@ -110,7 +108,7 @@ class Budgets:
                 return
             text = json.dumps({"taken": {name: list(quota.slots) for name, quota in self._quotas.items()}})
             try:
-                _write(self._path, text.encode("ascii"))
+                notes.write(self._path, text.encode("ascii"))
                 self._changed = False
             except OSError as error:
                 if not self._warned:
@@ -125,14 +123,7 @@ class Budgets:
 
 def _read(path: str) -> dict[str, list[Slot]]:
     """What was taken before this pass. Raises OSError, ValueError or RecursionError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("no plain file")
-        content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise ValueError("too long")
-    match json.loads(content):
+    match json.loads(notes.read(path, _LARGEST)):
         case {"taken": dict(taken)}:
             return {name: _slots(rows) for name, rows in taken.items()}
     raise ValueError("not what save writes")
@@ -149,23 +140,3 @@ def _slots(rows: object) -> list[Slot]:
             case _:
                 raise ValueError("no slot")
     return found
-
-
-def _write(path: str, content: bytes) -> None:
-    """Puts a whole file in the place of the one before. Raises OSError."""
-    draft = f"{path}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(draft, flags, FILE_MODE)
-    except FileNotFoundError:  # var/ may be deleted at any time
-        os.mkdir(os.path.dirname(path), DIRECTORY_MODE)
-        descriptor = os.open(draft, flags, FILE_MODE)
-    try:
-        try:
-            write_all(descriptor, content)
-        finally:
-            os.close(descriptor)
-        os.rename(draft, path)
-    except OSError:
-        remove(draft)
-        raise

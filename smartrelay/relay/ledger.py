@@ -18,6 +18,7 @@ from smartrelay.relay.notices import Notices
 from smartrelay.relay.report import Report
 from smartrelay.relay.schedule import DOUBTFUL, age, longest_gap, next_attempt
 from smartrelay.spool.history import Mark, attempt, postponed
+from smartrelay.spool.incidents import DOUBT, Incidents
 from smartrelay.spool.message import MessageInHand
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import NoSuchMessage
@@ -102,7 +103,7 @@ class _Work:
 
 
 class Ledger:
-    """The messages that this pass has planned. share: random numbers from 0 to 1."""
+    """The messages that this pass has planned. share: random numbers from 0 to 1. incidents: what an operator must know of."""
 
     def __init__(
         self,
@@ -119,6 +120,8 @@ class Ledger:
         self._retry = config.retry
         self._lifetime = config.lifetime
         self._notices = Notices(queue, log, report, config.hostname, config.postmaster, config.warn_after, clock)
+        relays = [relay.name for relay in config.relays]
+        self.incidents = Incidents(config.spool, relays=relays, clock=clock, warn=log.warning)
         self._clock = clock
         self._share = share
         self._lock = threading.Lock()
@@ -196,6 +199,7 @@ class Ledger:
             self._count(consignment, verdict, now)
             if notice is not None:
                 self._notices.finish(message)
+            self._note_doubt(message, verdict)
 
     def postpone(self, consignment: Consignment, until: float) -> None:
         """The relay's budget is used up: the message waits until then, and this was no attempt. Raises OSError."""
@@ -241,6 +245,7 @@ class Ledger:
         history = message.history
         if not history.waiting and not history.owed:
             self._log.removed(self._queue.done(message.queue_id))
+            self.incidents.end(DOUBT, message.queue_id)
             self._report.add(messages=1)
             return
         due = self._next_attempt(message) if work.deferred or not work.until else work.until
@@ -251,6 +256,12 @@ class Ledger:
     def _next_attempt(self, message: MessageInHand) -> float:
         history = message.history
         return next_attempt(self._clock(), history.attempts, history.doubts, self._retry, self._share())
+
+    def _note_doubt(self, message: MessageInHand, statuses: dict[int, Status]) -> None:
+        doubts = message.history.doubts
+        if doubts >= DOUBTFUL and any(status.doubt for status in statuses.values()):
+            lost = f"the connection was lost {doubts} times behind the final dot of {message.queue_id}"
+            self.incidents.note(DOUBT, message.queue_id, f"{lost}: its recipients may get it each time that it is tried")
 
     # age
 

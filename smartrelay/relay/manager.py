@@ -119,6 +119,7 @@ class SmartHostESMTPRelayingManager:
             self._wind_up()
         self._ledger.settle()
         self._hosts.memory.save()
+        self._ledger.incidents.save()
         if self._budgets is not None:
             self._budgets.save()
         self.report.waiting = self._queue.count_waiting()
@@ -137,6 +138,7 @@ class SmartHostESMTPRelayingManager:
                 self._changed.wait(_RAMP if len(self._workers) > 1 or self._wants_more() else _LOOK)
             if time.monotonic() - looked >= _LOOK:
                 self._ledger.settle()
+                self._ledger.incidents.save()
                 if self._budgets is not None:
                     self._budgets.save()
                 self._look()

@@ -556,7 +556,14 @@ def test_commands_on_corrupt_messages(machine: Machine) -> None:
     ids = {kind: f"{ID[:-1]}{number}" for number, kind in enumerate(KINDS)}
     for kind, one in ids.items():
         place_foreign(f"{machine.spool}/cur/{one},n=1", kind)
-    for command in (["hold"], ["release"], ["retry"], ["delete", "--yes"]):
+    for command in (
+        ["expire", "--yes"],
+        ["delete", "--bounce", "--yes"],
+        ["hold"],
+        ["release"],
+        ["retry"],
+        ["delete", "--yes"],
+    ):
         result = machine.run("queue", *command, *ids.values())
         is_no_bug(result)
         assert result.code in (0, 65, 66, 74), result
@@ -726,7 +733,15 @@ MORE_IDS = [
     "25X0NVJCXF5XQKQQ\u00b2",
     "x" * 100_000,
 ]
-QUEUE_VERBS = [["hold"], ["release"], ["retry"], ["delete", "--yes"], ["show"]]
+QUEUE_VERBS = [
+    ["hold"],
+    ["release"],
+    ["retry"],
+    ["delete", "--yes"],
+    ["delete", "--bounce", "--yes"],
+    ["expire", "--yes"],
+    ["show"],
+]
 VERBS = [["flush"], *(["queue", *verb] for verb in QUEUE_VERBS)]
 
 
@@ -786,7 +801,8 @@ def test_a_clock_that_was_wrong_delays_nothing_for_long(
     """2.4: mail that came in, or was put off, under a wrong clock goes when the clock is right (or wrong) again; it is not
     lost, not bounced, and never set for a time further off than a day."""
     server = smtp_server(replies={"RCPT": b"450 4.2.1 later"})
-    machine.relay_to(server)
+    # by such a clock it is hours old already, and its sender would be told of that
+    machine.configure(relay(f"smtp+notls://127.0.0.1:{server.port}"), "[queue]\nwarn_after = []")
     machine.enqueue(b"Subject: before\n\n", YOU)
     machine.enqueue(b"Subject: wrong\n\n", YOU, env=clock_by(off))
     result = machine.flush(env=clock_by(off))
@@ -988,6 +1004,9 @@ USAGE = [
     ["queue", "frobnicate"],
     ["queue", "hold"],
     ["queue", "delete", "--yes"],
+    ["queue", "delete", "--bounce"],
+    ["queue", "expire"],
+    ["queue", "expire", "--all", ID],
     ["queue", "retry", "--all", ID],
     ["queue", "list", "--state", "eaten"],
     ["queue", "list", "--older-than", "yesterday"],

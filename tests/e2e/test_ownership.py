@@ -59,6 +59,9 @@ class Host(Machine):
         return found
 
 
+SUBJECT = b"Subject: =?utf-8?q?x?=\n\n"
+"""One that a notice decodes, which takes modules of its own: root must have loaded them while it was root."""
+
 PRIVATE = {(NOBODY, NOBODY, stat.S_IFDIR | 0o700), (NOBODY, NOBODY, 0o600)}
 
 
@@ -105,7 +108,7 @@ def test_root_and_the_owner_take_turns(host: Host, smtp_server: Callable[..., Sc
     server = smtp_server(replies={"RCPT TO:<later@": b"450 4.2.1 later", "RCPT TO:<bad@": b"550 5.1.1 no"})
     host.relay_to(server)
     for first, second in ((0, NOBODY), (NOBODY, 0)):
-        wait = host.by(first).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "later@b.example", "bad@b.example")
+        wait = host.by(first).enqueue(SUBJECT, "-f", "me@a.example", "later@b.example", "bad@b.example")
         host.by(second).enqueue(b"Subject: y\n\n", "-f", "me@a.example", "you@b.example")
         host.by(second).flush()
         assert host.owners() == PRIVATE
@@ -120,10 +123,31 @@ def test_root_and_the_owner_take_turns(host: Host, smtp_server: Callable[..., Sc
             assert host.by(uid).run("hosts", "reset", "mx.example.org").code == 0
             assert host.owners() == PRIVATE
             assert wait.encode() in host.by(uid).run("queue", "list").output
+            assert b"notice 1 was queued as" in host.by(uid).run("queue", "show", wait).output
         deleted = host.by(second).run("queue", "delete", "--yes", wait)
         assert deleted.code == 0, deleted.errors
     assert host.ids() == []
     assert len(server.accepted) == 4  # one message and one bounce in each turn
+
+
+def test_root_and_the_owner_give_mail_up_alike(host: Host, smtp_server: Callable[..., ScriptedServer]) -> None:
+    """2.4: the notice and what passes note are the owner's, whoever said so; root's configuration may be root's alone."""
+    server = smtp_server(replies={"MAIL FROM:<me@": b"530 5.7.0 sign in first"})
+    host.relay_to(server)
+    for first, second in ((0, NOBODY), (NOBODY, 0)):
+        ids = [host.by(first).enqueue(SUBJECT, "-f", "me@a.example", "you@b.example") for _ in range(2)]
+        host.by(first).flush()
+        assert os.listdir(f"{host.spool}/var") == ["incidents.json"]
+        assert b"cannot be used" in host.by(second).run("queue", "show", ids[0]).output
+        os.chmod(host.config, 0o600 if second == 0 else 0o644)
+        for one, verb in zip(ids, (("expire",), ("delete", "--bounce")), strict=True):
+            result = host.by(second).run("queue", *verb, "--yes", one)
+            assert result.code == 0, result.errors
+            assert host.owners() == PRIVATE
+        os.chmod(host.config, 0o644)
+        host.by(first).flush()
+        assert host.ids() == [] and host.owners() == PRIVATE
+    assert len(server.accepted) == 4
 
 
 def test_root_makes_a_private_spool_for_itself_where_there_is_no_service_user(host: Host) -> None:
@@ -143,6 +167,7 @@ def test_nobody_else_gets_into_a_spool_that_they_name(host: Host) -> None:
     before = host.tree()
     commands = [("flush",), ("flush", one), ("queue", "list"), ("queue", "show", one), ("queue", "hold", one)]
     commands += [("queue", "delete", "--yes", one), ("queue", "retry", "--all"), ("queue", "release", one)]
+    commands += [("queue", "expire", "--yes", one), ("queue", "delete", "--bounce", "--yes", one)]
     commands += [("hosts", "list"), ("hosts", "reset")]
     for command in commands:
         refused = host.by(STRANGER).run(*command)

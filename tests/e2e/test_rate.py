@@ -81,7 +81,7 @@ def test_queue_show_says_what_it_waits_for(machine: Machine, smtp_server: Start)
     (one,) = machine.ids()
     turn = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(machine.due(one)))
     shown = machine.run("queue", "show", one).output.decode()
-    assert f"the rate of bulk was used up; its turn comes {turn}" in shown and f"Next attempt {turn}." in shown
+    assert f"the rate of relay bulk was used up; its turn comes {turn}" in shown and f"Next attempt {turn}, in " in shown
     assert "<b@b.example>: not tried yet" in shown
 
 
