@@ -141,6 +141,25 @@ def test_a_configuration_that_cannot_be_used_is_said_and_is_no_failure(
     assert last.startswith(f"smartrelay: queued as {one}; ") and words in last
 
 
+def test_a_message_that_a_rate_holds_back_is_told_so(machine: Machine, smtp_server: Start) -> None:
+    machine.relay_to(server := smtp_server(), rate='"1/h"')
+    assert said(machine, "-odi", YOU) == [f"smartrelay: delivered to {YOU}"]
+    (line,) = said(machine, "-odi", YOU)
+    (one,) = machine.ids()
+    assert line == f"smartrelay: queued as {one}; a rate holds it back, so a later pass tries it"
+    assert len(server.accepted) == 1
+
+
+@pytest.mark.as_another_user
+def test_without_a_network_no_attempt_is_counted_and_that_is_said(machine: Machine) -> None:
+    """A network name space of its own, in which not even the loopback is up; it takes root to make one."""
+    machine.configure(relay("smtp://127.0.0.1:25"))
+    with at_terminal(machine, "unshare", "--net", SENDMAIL, "-odi", *ME, YOU, text=X) as terminal:
+        assert terminal.wait() == 0
+    (one,) = machine.ids()
+    assert terminal.lines == [f"smartrelay: queued as {one}; this machine is offline, so a later pass tries it"]
+
+
 def test_a_host_that_is_left_for_the_next_is_shown_under_v(machine: Machine, smtp_server: Start) -> None:  # D-025
     server, closed = smtp_server(), free_port()
     machine.configure(relay(f"smtp://127.0.0.1:{closed}", f"smtp://127.0.0.1:{server.port}"))
