@@ -20,7 +20,7 @@ from smartrelay.cli.witness import Witness
 from smartrelay.errors import EX_OK
 from smartrelay.maillog import open_sink
 from smartrelay.relay.manager import WIND_UP
-from smartrelay.spool import queue_id
+from smartrelay.spool import names, queue_id
 from smartrelay.spool.trouble import NoSuchMessage, PassInProgress
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class _Attempt(Passes):
         self._one = one
         self._seconds = seconds
         self._report: Report | None = None
+        self._has_left = False
         self._listener = Screen().show if common.verbosity > 0 else None
         self._witness = Witness(one, open_sink("relay", quiet=True), self._listener)
 
@@ -63,20 +64,20 @@ class _Attempt(Passes):
         # it has ended, so there is nothing left to interrupt
         signal.pthread_sigmask(signal.SIG_BLOCK, self.ENDS)
         why = self._why()
-        if self._report is None:
-            return [sentence if self._witness.gone else f"queued as {self._one}; {why or sentence}"]
-        return self._witness.sentences(why, self._report.trouble)
+        if self._report is not None:
+            return self._witness.sentences(why, self._report.trouble, kept=self._is_kept())
+        if self._has_left:
+            return [f"{self._one} has left the queue already: another pass was first"]
+        return [f"queued as {self._one}; {why or sentence}"]
 
-    def _attempt(self) -> str:
+    def _attempt(self) -> None:
         self._take_signals()
         try:
             self.run()
         except PassInProgress as busy:
             raise PassInProgress(f"{busy}; it takes the message along, or the next one does") from busy
-        except NoSuchMessage as error:
-            self._witness.gone = True
-            raise NoSuchMessage(f"{self._one} has left the queue already: another pass was first") from error
-        return ""
+        except NoSuchMessage:
+            self._has_left = True
 
     def _take_signals(self) -> None:
         """From here on a signal ends the attempt; those that have come before, at once."""
@@ -88,6 +89,8 @@ class _Attempt(Passes):
         for number in self.ENDS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, stop)
+        for number in (signal.SIGTSTP, signal.SIGTTOU):
+            signal.signal(number, signal.SIG_IGN)  # stopped, it would hold the lock for as long as the person likes
         signal.setitimer(signal.ITIMER_REAL, max(self._seconds - WIND_UP, 0.001))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self.ENDS)
 
@@ -102,6 +105,16 @@ class _Attempt(Passes):
         if self._report is not None and self._report.postponed:
             return "a rate holds it back, so a later pass tries it"
         return ""
+
+    def _is_kept(self) -> bool:
+        """Whether the message is still in the queue. Looked up: of a pass that was stopped not every thread may have told."""
+        try:
+            names.find(self._spool, self._one)
+        except NoSuchMessage:
+            return False
+        except OSError:
+            pass  # a spool that cannot be read now has lost nothing
+        return True
 
     def _open_log(self) -> Witness:
         return self._witness

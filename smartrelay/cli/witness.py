@@ -17,7 +17,6 @@ class Witness(MailLog):
         self._listener = listener
         self._found: dict[str, Status] = {}
         self._noticed = False
-        self.gone = False
 
     def attempted(self, queue_id: str, recipient: str, status: Status, delay: float, delays: tuple[float, ...]) -> None:
         """What came of one recipient."""
@@ -29,20 +28,15 @@ class Witness(MailLog):
         super().notified(queue_id, notice)
         self._noticed = True
 
-    def removed(self, queue_ids: list[str]) -> None:
-        """Messages have left the queue."""
-        super().removed(queue_ids)
-        self.gone = self.gone or self._queue_id in queue_ids
-
     def warning(self, text: str) -> None:
         """A host was left for the next one, say."""
         super().warning(text)
         if self._listener is not None:
             self._listener("", text)
 
-    def sentences(self, why: str, trouble: list[str]) -> list[str]:
+    def sentences(self, why: str, trouble: list[str], *, kept: bool) -> list[str]:
         """What became of the message, final things first. why: what ended the attempt early, "" for nothing; trouble: what to
-        say of a message that waits without a result."""
+        say of a message that waits without a result; kept: whether it is still in the queue."""
         found: list[str] = []
         waiting = [why] if why else []
         for (action, words), recipients in self._by_result().items():
@@ -54,7 +48,7 @@ class Witness(MailLog):
             else:
                 notice = "; a notice goes to the sender" if self._noticed else ""
                 found.append(f"given up for {names}: {words}{notice}")
-        if not self.gone:
+        if kept:
             found.append(f"queued as {self._queue_id}; {'; '.join(waiting or trouble or ['not tried now'])}")
         return found
 

@@ -312,6 +312,19 @@ def test_a_terminal_that_is_stopped_does_not_stop_the_mail(machine: Machine, smt
     assert terminal.lines[-1] == f"smartrelay: delivered to {YOU}"
 
 
+def test_who_puts_it_aside_does_not_keep_the_lock(machine: Machine, smtp_server: Start) -> None:
+    """Ctrl-Z has no effect on an attempt, nor has writing from the background."""
+    machine.relay_to(server := smtp_server())
+    gate = server.gate("EHLO")
+    with send(machine, "-v", YOU) as terminal:
+        gate.wait_reached()
+        with open(f"/proc/{terminal.process.pid}/status", encoding="ascii") as text:
+            ignored = next(int(line.split()[1], 16) for line in text if line.startswith("SigIgn:"))
+        gate.open()
+        assert terminal.wait() == 0
+    assert all(ignored >> number - 1 & 1 for number in (signal.SIGTSTP, signal.SIGTTOU))
+
+
 def test_a_command_that_cannot_be_run_is_no_failure_of_queueing(machine: Machine) -> None:
     """What `setup` installs names the program by its path; an upgrade may have taken it away."""
     code = "import sys; sys.argv[0] = 'sendmail'; from smartrelay.door import main; main('', '/nonexistent/smartrelay')"
