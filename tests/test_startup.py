@@ -103,7 +103,7 @@ def test_the_program_that_looks_sees_what_is_loaded() -> None:
         b"Subject: x\r\n\r\n.dots\r\n" + b"y" * 200_000,
     ],
 )
-@pytest.mark.parametrize("arguments", [("-i", "-f", "s@a.example", "r@b.example"), ("-oi", "-FCron Daemon", "root")])
+@pytest.mark.parametrize("arguments", [("-i", "-f", "s@a.example", "r@b.example"), ("-oi", "-odi", "-FCron Daemon", "root")])
 def test_enqueueing_loads_nothing_heavy(
     configuration: str, spool: str, message: bytes, arguments: tuple[str, ...]
 ) -> None:  # D-090

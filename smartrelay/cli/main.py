@@ -20,6 +20,7 @@ _COMMANDS = {
     "demo": "smartrelay.cli.demo:demo",
     "mailq": "smartrelay.cli.mailq:mailq",
     "sendmail-help": "smartrelay.cli.mailq:sendmail_help",
+    "sendmail-now": "smartrelay.cli.keyboard:sendmail_now",
 }
 _SUMMARIES = {
     "flush": "Relay what is due: one pass over the queue.",

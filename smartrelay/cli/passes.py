@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from smartrelay.maillog import MailLog
     from smartrelay.relay.report import Report
     from smartrelay.routing.relays import Routes
+    from smartrelay.smtp.transcript import Listener
     from smartrelay.spool.queue import Queue
 
 
@@ -55,7 +56,9 @@ class Wish(NamedTuple):
 
 
 class Passes:
-    """The passes of one call of the command."""
+    """The passes of one call of the command. ENDS: the signals that end a pass in good order."""
+
+    ENDS: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def __init__(self, common: Common, wish: Wish, *, wait: float, fail_if_busy: bool, as_json: bool) -> None:
         self._common = common
@@ -68,6 +71,7 @@ class Passes:
         self._wrong: ConfigError | None = None
         self._seen_idle: int | None = None
         self._signal = 0
+        self._listener: Listener | None = None
 
     def run(self, every: float | None = None) -> int:
         """One pass, or passes until a signal comes, `every` seconds apart; the exit code. Raises what `once` raises."""
@@ -145,10 +149,9 @@ class Passes:
             self._common.say(f"nothing is due; {waiting} messages wait")
 
     def _locked(self) -> int:
-        from smartrelay.maillog import MailLog, open_sink
         from smartrelay.spool.queue import Queue
 
-        log = MailLog(open_sink("relay", quiet=self._common.verbosity < 0))
+        log = self._open_log()
         queue = Queue(self._spool, horizon=self._horizon, warn=log.error)
         queue.must_be_writable()
         try:
@@ -176,6 +179,11 @@ class Passes:
         incidents = Incidents(self._spool, clock=time.time, warn=log.warning)
         incidents.note(CONFIGURATION, "", str(wrong))
         incidents.save()
+
+    def _open_log(self) -> "MailLog":
+        from smartrelay.maillog import MailLog, open_sink
+
+        return MailLog(open_sink("relay", quiet=self._common.verbosity < 0))
 
     def _must_exist(self, queue: "Queue") -> None:
         """Ids that a person named must be there (66)."""
@@ -206,15 +214,18 @@ class Passes:
                 everything=self._wish.everything,
                 progress=progress,
                 budgets=Budgets.of(config, log.warning),
+                listener=self._listener,
             )
             with self._signals(manager.stop):
                 report = _checkState(manager)
-        self._tell(report, log)
+        self._tell(report)
+        if report.sent or report.deferred or report.bounced or report.offline:
+            log.info(f"pass: {report.sentence()}, connections: {report.connections}")
         if self._signal:
             self._die_by_signal()
         return EX_IOERR if report.failed else EX_CONFIG if report.misconfigured else EX_OK
 
-    def _tell(self, report: "Report", log: "MailLog") -> None:
+    def _tell(self, report: "Report") -> None:
         if self._as_json:
             import json
 
@@ -223,8 +234,6 @@ class Passes:
             for sentence in report.trouble:
                 self._common.say(sentence)
             self._common.say(report.sentence())
-        if report.sent or report.deferred or report.bounced or report.offline:
-            log.info(f"pass: {report.sentence()}, connections: {report.connections}")
 
     @contextmanager
     def _progress(self) -> "Iterator[Callable[[Report, int], None]]":
@@ -239,13 +248,13 @@ class Passes:
 
     @contextmanager
     def _signals(self, end: Callable[[], None]) -> Iterator[None]:
-        """SIGTERM and Ctrl-C end the pass in good order; the second one at once."""
+        """SIGTERM and the like end the pass in good order; the second one at once."""
 
         def stop(number: int, frame: object) -> None:
             self._signal = number
             end()
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        before = {number: signal.signal(number, stop) for number in self.ENDS}
         try:
             yield
         finally:

@@ -12,21 +12,31 @@ from smartrelay.smtp.connector import Connector, Target, connect
 from smartrelay.smtp.dialogue import Answer
 from smartrelay.smtp.opening import Policy, open_session
 from smartrelay.smtp.session import Session
+from smartrelay.smtp.transcript import Listener
 
 if TYPE_CHECKING:
     from smartrelay.relay.attempt import _AttemptManager
 
 
 class SMTPManagedRelayerFactory:
-    """Opens sessions of plain SMTP to the hosts of one next hop. live: the sessions that stand now."""
+    """Opens sessions of plain SMTP to the hosts of one next hop. live: the sessions that stand now. listener: who reads their
+    dialogues along."""
 
     relayer: type[SMTPManagedRelayer] = SMTPManagedRelayer
 
-    def __init__(self, hop: NextHop, config: Config, stopping: threading.Event, connector: Connector = connect) -> None:
+    def __init__(
+        self,
+        hop: NextHop,
+        config: Config,
+        stopping: threading.Event,
+        connector: Connector = connect,
+        listener: Listener | None = None,
+    ) -> None:
         self._hop = hop
         self._config = config
         self._stopping = stopping
         self._connector = connector
+        self._listener = listener
         self.live: set[Session] = set()
 
     def policy(self, candidate: Candidate) -> Policy:
@@ -48,6 +58,7 @@ class SMTPManagedRelayerFactory:
             certificate=relay.client_certificate,
             key=relay.client_key,
             exchanger=candidate.exchanger,
+            listener=self._listener,
         )
 
     def build_relayer(self, stop: Stop, manager: "_AttemptManager") -> SMTPManagedRelayer | Answer:
@@ -72,7 +83,9 @@ class ESMTPManagedRelayerFactory(SMTPManagedRelayerFactory):
     relayer = ESMTPManagedRelayer
 
 
-def factory_for(hop: NextHop, config: Config, stopping: threading.Event) -> SMTPManagedRelayerFactory:
+def factory_for(
+    hop: NextHop, config: Config, stopping: threading.Event, listener: Listener | None = None
+) -> SMTPManagedRelayerFactory:
     """The factory that speaks what a next hop's rule asks for."""
     kind = ESMTPManagedRelayerFactory if hop.protocol == "esmtp" else SMTPManagedRelayerFactory
-    return kind(hop, config, stopping)
+    return kind(hop, config, stopping, listener=listener)

@@ -25,6 +25,7 @@ from smartrelay.relay.schedule import DOUBTFUL
 from smartrelay.routing.relays import NextHop, Routes
 from smartrelay.routing.trouble import NoRule
 from smartrelay.smtp.dialogue import Phase
+from smartrelay.smtp.transcript import Listener
 from smartrelay.spool.history import History
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
@@ -47,6 +48,9 @@ _FINAL_DOTS = 10.0
 _VERDICTS = 2.0
 """Seconds that threads get to write their verdicts after their sockets were shut; more only a resolver takes."""
 
+WIND_UP = _FINAL_DOTS + _VERDICTS
+"""Seconds from `stop` to the end of a pass, at most."""
+
 Wanted = Callable[[Envelope, str], bool]
 
 
@@ -54,7 +58,7 @@ class SmartHostESMTPRelayingManager:
     """Relays what is due; each relay rule says whether it is spoken to in ESMTP or plain SMTP.
 
     wanted: which messages (None: all that are due); everything: whatever their next attempt. progress: called now and then.
-    budgets: what may be sent in what time, None where no rate is set.
+    budgets: what may be sent in what time, None where no rate is set. listener: who reads the dialogues along.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class SmartHostESMTPRelayingManager:
         pace: Callable[[], Pace] = Pace,
         budgets: Budgets | None = None,
         progress: Callable[[Report, int], None] = lambda report, backlog: None,
+        listener: Listener | None = None,
     ) -> None:
         self.report = Report()
         self._queue = queue
@@ -84,6 +89,7 @@ class SmartHostESMTPRelayingManager:
         self._pace = pace
         self._budgets = budgets
         self._progress = progress
+        self._listener = listener
         self._stopping = Flag()
         self._hurry = Flag()
         self._changed = threading.Condition()
@@ -234,7 +240,7 @@ class SmartHostESMTPRelayingManager:
                 self._unbegun[attempt] = None
 
     def _factory(self, hop: NextHop) -> SMTPManagedRelayerFactory:
-        return factory_for(hop, self._config, self._stopping)
+        return factory_for(hop, self._config, self._stopping, self._listener)
 
     def _defer(self, one: str, recipients: list[int], status: Status) -> None:
         """Defers recipients that have nowhere to go."""
@@ -369,7 +375,7 @@ class SmartHostSMTPRelayingManager(SmartHostESMTPRelayingManager):
     """Relays what is due in plain SMTP to whatever next hop: HELO, no extension."""
 
     def _factory(self, hop: NextHop) -> SMTPManagedRelayerFactory:
-        return SMTPManagedRelayerFactory(hop, self._config, self._stopping)
+        return SMTPManagedRelayerFactory(hop, self._config, self._stopping, listener=self._listener)
 
 
 def _checkState(manager: SmartHostESMTPRelayingManager) -> Report:

@@ -114,6 +114,8 @@ class SMTPClient(smtplib.SMTP):
         if answer.trouble is None and isinstance(self.wire.sock, ssl.SSLSocket):
             cipher = self.wire.sock.cipher()
             self.tls = f"{self.wire.sock.version()} {cipher[0] if cipher else ''}".strip()
+        if self.wire.transcript is not None:
+            self.wire.transcript.secured(answer.text or self.tls)
         return answer
 
     def authenticate(self, user: str, secret: str, mechanism: str = "auto", *, certificate: bool = False) -> Answer:
@@ -151,6 +153,8 @@ class SMTPClient(smtplib.SMTP):
         # the last block has the final dot in it: from here on the server may have the message
         wire.dialogue.sent([Phase.END] * replies)
         wire.transmit(waiting + b"".join([line for _, line in riders]), Phase.END, self.timeouts.data_block)
+        if wire.transcript is not None:
+            wire.transcript.sent([(Phase.END, b".\r\n"), *riders])
         wire.dialogue.sent([phase for phase, _ in riders])
         meanwhile()
         for _ in range(replies):
@@ -159,8 +163,7 @@ class SMTPClient(smtplib.SMTP):
     def goodbye(self) -> None:
         """QUIT, politely but not for long; nothing about it changes any result (RFC 5321 section 4.1.1.10)."""
         try:
-            self.wire.transmit(b"QUIT\r\n", Phase.QUIT, self.timeouts.quit)
-            self.wire.dialogue.sent([Phase.QUIT])
+            self.wire.send([(Phase.QUIT, b"QUIT\r\n")], seconds=self.timeouts.quit)
             self.wire.answer(self.timeouts.quit)
         except SessionBroken:
             pass

@@ -11,6 +11,7 @@ from smartrelay.smtp.client import SMTPClient
 from smartrelay.smtp.connector import Connector, Target, connect
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.smtp.session import Session
+from smartrelay.smtp.transcript import Listener, Transcript
 from smartrelay.smtp.wire import SessionBroken
 
 ADDRESSES = 5
@@ -25,7 +26,7 @@ class Policy(NamedTuple):
 
     user "": no sign-in, unless the mechanism is EXTERNAL. extended: EHLO and all extensions, or HELO and none. window:
     messages in doubt at once. certificate, key: PEM files that say who we are, or "". exchanger: of the recipient's domain; if
-    it calls itself as we do, it is this host, and mail for it goes round.
+    it calls itself as we do, it is this host, and mail for it goes round. listener: who reads the dialogue along.
     """
 
     hostname: str
@@ -42,6 +43,7 @@ class Policy(NamedTuple):
     certificate: str = ""
     key: str = ""
     exchanger: bool = False
+    listener: Listener | None = None
 
     def __repr__(self) -> str:
         return f"Policy(hostname={self.hostname!r}, tls={self.tls!r}, user={self.user!r})"  # never the secret
@@ -109,6 +111,8 @@ def _open(
     tried.append(where)
     peer = target.path or f"{target.host}[{where}]:{target.port}"
     client = SMTPClient(connection, policy.hostname, policy.timeouts, lmtp=policy.lmtp, clock=clock)
+    if policy.listener is not None:
+        client.wire.transcript = Transcript(peer, policy.listener)
     try:
         answer = _introduce(client, target.host, policy)
     except SessionBroken as broken:

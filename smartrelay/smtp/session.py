@@ -170,6 +170,8 @@ class Session:
             if self.client.wire.dialogue.state is State.TEXT and flight.wants_text:
                 following, riders = self._rider()
                 replies = len(flight.accepted) if self.client.lmtp else 1
+                if self.client.wire.transcript is not None:
+                    self.client.wire.transcript.text(flight.content.octets)
                 try:
                     blocks = flight.content.wire()
                     self.client.send_content(blocks, riders, ends, replies=replies, meanwhile=self._prepare_ahead)

@@ -25,6 +25,9 @@ _FAILURES = 8
 """Failed transactions after which the session is ended: Exim counts their RSETs and hangs up after ten."""
 
 
+_RESET = (Phase.RSET, b"RSET\r\n")
+
+
 class _InAir:
     """A flight whose octets are being written or whose answers are awaited. broken: why it cannot count; parting: the server
     said 421, and so takes nothing."""
@@ -128,7 +131,9 @@ class Stream:
                     flying.written = True
                     self._unwritten.popleft()
                     continue
-                flying.begun = True
+                if not flying.begun:
+                    flying.begun = True
+                    self._show(flying.flight)
                 self._rest = memoryview(piece)
             try:
                 sent = connected.send(self._rest)
@@ -140,6 +145,12 @@ class Stream:
                 return
             self._since = self.session.client.wire.clock()
             self._rest = self._rest[sent:]
+
+    def _show(self, flight: Flight) -> None:
+        transcript = self.session.client.wire.transcript
+        if transcript is not None:
+            transcript.sent([_RESET, *flight.lines(), (Phase.CHUNK, _chunk(flight))])
+            transcript.text(flight.content.octets)
 
     def _take(self, answer: Answer) -> None:
         """One more answer: it belongs to the oldest flight that still expects any."""
@@ -196,9 +207,13 @@ class Stream:
         self._air.clear()
 
 
+def _chunk(flight: Flight) -> bytes:
+    return b"BDAT %d LAST\r\n" % flight.content.octets
+
+
 def _octets(flight: Flight) -> Iterator[bytes]:
     """A transaction as it goes over the wire, in pieces; the text in one chunk of exactly the announced size."""
-    head = b"RSET\r\n" + b"".join(line for _, line in flight.lines()) + b"BDAT %d LAST\r\n" % flight.content.octets
+    head = _RESET[1] + b"".join(line for _, line in flight.lines()) + _chunk(flight)
     for block in flight.content.canonical():
         yield head + block
         head = b""

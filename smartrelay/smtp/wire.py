@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from smartrelay.config import Timeouts
 from smartrelay.smtp.dialogue import Answer, BadReply, Dialogue, Phase, Reply, ReplyParser, Trouble
+from smartrelay.smtp.transcript import Transcript
 
 _READ = 1 << 16
 
@@ -31,7 +32,8 @@ class SessionBroken(Exception):
 
 class Wire:
     """A connected socket and the dialogue over it. phase: what is being done (read by other threads too). on_wait: told each
-    time that we come for answers whether we have to wait for them. clock: seconds, by which time limits are kept."""
+    time that we come for answers whether we have to wait for them. transcript: where a person reads along. clock: seconds, by
+    which time limits are kept."""
 
     def __init__(self, connected: socket.socket, timeouts: Timeouts, clock: Callable[[], float] = time.monotonic) -> None:
         self.sock: socket.socket | None = connected
@@ -47,6 +49,7 @@ class Wire:
         self._readable = select.poll()
         self._readable.register(connected, select.POLLIN)
         self.on_wait: Callable[[bool], None] = lambda waited: None
+        self.transcript: Transcript | None = None
         # a time limit on the socket would cost two system calls more for each of its calls, and be for each call alone
         connected.setblocking(False)
         if self.tcp:
@@ -84,6 +87,8 @@ class Wire:
         commands = list(lines)
         self.transmit(behind + b"".join([line for _, line in commands]), commands[0][0], seconds or self.timeouts.command)
         self.dialogue.sent([phase for phase, _ in commands])
+        if self.transcript is not None:
+            self.transcript.sent(commands)
 
     def command(self, phase: Phase, line: bytes, seconds: float = 0.0) -> Answer:
         """Sends one command, and waits for its reply. Raises SessionBroken, also when a reply was there before."""
@@ -195,9 +200,12 @@ class Wire:
 
     def _matched(self, reply: Reply) -> Answer:
         try:
-            return self.dialogue.received(reply)
+            answer = self.dialogue.received(reply)
         except BadReply as error:
             raise SessionBroken(Answer(self.phase, trouble=Trouble.PROTOCOL, text=str(error))) from error
+        if self.transcript is not None:
+            self.transcript.received(answer)
+        return answer
 
     # the connection
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.commands import SENDMAIL, Machine, Running, relay
+from tests.e2e.commands import SENDMAIL, SMARTRELAY, Machine, Running, relay
+from tests.e2e.terminal import Terminal, at_terminal
 from tests.support.process import NOBODY
 from tests.support.smtp_server import ScriptedServer
 
@@ -40,8 +41,19 @@ class Host(Machine):
     def start_program(self, program: str, *arguments: str, text: bytes | int = b"", env: object = None) -> Running:
         """Start a program as the user `uid`."""
         assert env is None
-        who = [f"--reuid={self.uid}", f"--regid={self.uid}", f"--groups={GROUPS}"]
-        return super().start_program("setpriv", *who, program, *arguments, text=text)
+        return super().start_program("setpriv", *self._who, program, *arguments, text=text)
+
+    @property
+    def _who(self) -> list[str]:
+        return [f"--reuid={self.uid}", f"--regid={self.uid}", f"--groups={GROUPS}"]
+
+    def at_terminal(self, *command: str, text: bytes = b"") -> Terminal:
+        """Start a command from a terminal, as the user `uid`."""
+        return at_terminal(self, "setpriv", *self._who, *command, text=text)
+
+    def send_at_terminal(self) -> Terminal:
+        """Send a message from a terminal, as the user `uid`, and watch."""
+        return self.at_terminal(SENDMAIL, "-v", "-f", "me@a.example", "you@b.example", text=b"Subject: x\n\n")
 
     def by(self, uid: int) -> "Host":
         """This machine, for that user from now on."""
@@ -220,28 +232,17 @@ def test_anybody_may_ask_for_a_way_and_only_the_owner_is_told_of_bad_hosts(host:
 
 
 def test_root_reads_its_own_secret_and_configuration_then_drops_root(
-    host: Host, smtp_server: Callable[..., ScriptedServer], certificates: object
+    host: Host, smtp_server: Callable[..., ScriptedServer]
 ) -> None:
     """2.4: what only root may read is read first; then the process is the owner, with no group but the owner's."""
-    secret = os.path.join(host.folder, "secret")
-    with open(secret, "w", encoding="ascii") as file:
-        file.write("pass word\n")
-    os.chmod(secret, 0o600)
-    server = smtp_server(credentials=("me", "pass word"))
-    host.configure(relay(f"smtp+notls://127.0.0.1:{server.port}", auth=f'{{ user = "me", secret = "file:{secret}" }}'))
-    os.chmod(host.config, 0o600)
+    server = with_secrets_of_root(host, smtp_server)
     gate = server.gate("DATA")
     host.by(0).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
     with host.by(0).start("flush") as running:
         gate.wait_reached()
-        with open(f"/proc/{running.process.pid}/status", encoding="ascii") as text:
-            status = dict(line.rstrip("\n").split(":\t", 1) for line in text if ":\t" in line)
+        assert_is_the_owner(running.process.pid)
         gate.open()
         assert running.wait().code == 0
-    assert status["Uid"].split() == [str(NOBODY)] * 4
-    assert status["Gid"].split() == [str(NOBODY)] * 4
-    assert status["Groups"].split() in ([], [str(NOBODY)])
-    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
     assert server.sessions[0].user == "me"
     assert host.owners() == PRIVATE
     refused = host.by(NOBODY).run("flush", "--all")
@@ -261,7 +262,66 @@ def test_root_loads_what_asks_the_dns_only_for_a_rule_that_does(host: Host, host
     assert "status=deferred (" in result.errors
 
 
-@pytest.mark.parametrize("verb", ["sendmail", "flush", "hold"])
+def test_root_at_the_keyboard_queues_as_the_owner_and_relays_as_the_owner(
+    host: Host, smtp_server: Callable[..., ScriptedServer]
+) -> None:
+    """2.4, item 7 of the issue: it is root in between only, to read its secret. D-025"""
+    server = with_secrets_of_root(host, smtp_server)
+    gate = server.gate("DATA")
+    with host.by(0).send_at_terminal() as terminal:
+        gate.wait_reached()
+        assert_is_the_owner(terminal.process.pid)
+        assert host.owners() == PRIVATE
+        gate.open()
+        assert terminal.wait() == 0
+    assert terminal.lines[-1] == "smartrelay: delivered to you@b.example"
+    assert server.sessions[0].user == "me"
+    assert host.ids() == [] and host.owners() == PRIVATE
+
+
+def test_the_owner_at_the_keyboard_relays(host: Host, smtp_server: Callable[..., ScriptedServer]) -> None:  # D-025
+    """What the sendmail command becomes once it has queued; no right of root's is needed."""
+    host.relay_to(server := smtp_server())
+    one = host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    with host.at_terminal(SMARTRELAY, "sendmail-now", "-v", one) as terminal:
+        assert terminal.wait() == 0
+    assert terminal.lines[-1] == "smartrelay: delivered to you@b.example"
+    assert len(server.accepted) == 1 and host.owners() == PRIVATE
+
+
+def test_nobody_else_relays_at_the_keyboard(host: Host, smtp_server: Callable[..., ScriptedServer]) -> None:
+    """They are refused as without a terminal."""
+    host.relay_to(server := smtp_server())
+    host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    with host.by(STRANGER).send_at_terminal() as terminal:
+        assert terminal.wait() == 77
+    assert len(terminal.lines) == 1 and "belongs to user nobody" in terminal.text
+    assert server.sessions == [] and len(host.ids("new")) == 1
+
+
+def with_secrets_of_root(host: Host, smtp_server: Callable[..., ScriptedServer]) -> ScriptedServer:
+    """A server that wants a password; only root may read it, and the configuration."""
+    secret = os.path.join(host.folder, "secret")
+    with open(secret, "w", encoding="ascii") as file:
+        file.write("pass word\n")
+    os.chmod(secret, 0o600)
+    server = smtp_server(credentials=("me", "pass word"))
+    host.configure(relay(f"smtp+notls://127.0.0.1:{server.port}", auth=f'{{ user = "me", secret = "file:{secret}" }}'))
+    os.chmod(host.config, 0o600)
+    return server
+
+
+def assert_is_the_owner(pid: int) -> None:
+    """The process has no right but those of the spool's owner, for good."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as text:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in text if ":\t" in line)
+    assert status["Uid"].split() == [str(NOBODY)] * 4
+    assert status["Gid"].split() == [str(NOBODY)] * 4
+    assert status["Groups"].split() in ([], [str(NOBODY)])
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+
+
+@pytest.mark.parametrize("verb", ["sendmail", "sendmail -v", "flush", "hold"])
 def test_root_is_gone_before_anything_below_the_spool_is_opened(host: Host, verb: str) -> None:
     """2.4: a spool's owner cannot make root follow a path of theirs: with every directory a link to a place that only root
     may write, nothing appears there."""
@@ -271,10 +331,15 @@ def test_root_is_gone_before_anything_below_the_spool_is_opened(host: Host, verb
     for name in ("tmp", "new", "cur", "state", "hold"):
         shutil.rmtree(f"{host.spool}/{name}")
         os.symlink(target, f"{host.spool}/{name}")
-    if verb == "sendmail":
-        result = host.by(0).sendmail(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    if verb == "sendmail -v":
+        with host.by(0).send_at_terminal() as terminal:
+            code, said = terminal.wait(), terminal.text
     else:
-        result = host.by(0).run(*(["flush", "--all"] if verb == "flush" else ["queue", "hold", one]))
-    assert result.code != 0
-    assert "Traceback" not in result.errors
+        if verb == "sendmail":
+            result = host.by(0).sendmail(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+        else:
+            result = host.by(0).run(*(["flush", "--all"] if verb == "flush" else ["queue", "hold", one]))
+        code, said = result.code, result.errors
+    assert code != 0
+    assert "Traceback" not in said
     assert os.listdir(target) == []
