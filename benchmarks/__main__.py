@@ -11,7 +11,21 @@ import tempfile
 from benchmarks import machine
 from benchmarks.figures import Figure, table
 
-NAMES = ("enqueue", "passes", "listing", "relaying", "wire", "trips", "distance", "large", "backlog", "others")
+NAMES = (
+    "enqueue",
+    "passes",
+    "listing",
+    "relaying",
+    "wire",
+    "trips",
+    "distance",
+    "large",
+    "backlog",
+    "domains",
+    "down",
+    "hanging",
+    "others",
+)
 
 
 def main() -> int:

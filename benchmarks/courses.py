@@ -51,24 +51,34 @@ def compare(courses: Mapping[str, Course], rounds: int) -> dict[str, Timing]:
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """A pass of smartrelay over `count` new messages: the whole process."""
+    """A pass of smartrelay over `count` new messages: the whole process.
+
+    nameserver: the messages go to domains 0 to `count`, "d0.test" and so on, which it knows, and whose exchangers are all at
+    `port`; without one to that port of this host.
+    """
 
     folder: str
     port: int
     count: int
     octets: int = 4096
     limits: str = ""
+    nameserver: str = ""
 
     def __call__(self, timing: Timing) -> None:
         spool = f"{self.folder}/spool"
         spools.make(spool)
-        process.apart(lambda: spools.fill(spool, self.count, self.octets, waiting=False))
-        config = installed.configuration(f"{self.folder}/smartrelay.toml", spool, port=self.port, limits=self.limits)
+        process.apart(lambda: spools.fill(spool, self.count, self.octets, waiting=False, recipient=self._recipient))
+        exchangers = (self.nameserver, self.port) if self.nameserver else None
+        path = f"{self.folder}/smartrelay.toml"
+        config = installed.configuration(path, spool, port=self.port, limits=self.limits, exchangers=exchangers)
         process.run(installed.command(config, "flush", "--json"), f"{self.folder}/output", timing)
         with open(f"{self.folder}/output", encoding="utf-8") as file:
             report = json.load(file)
         if report["sent"] != self.count or report["waiting"]:
             raise RuntimeError(f"not all was relayed: {report}")
+
+    def _recipient(self, number: int) -> str:
+        return f"user@d{number}.test" if self.nameserver else spools.RECIPIENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,21 @@ min_free_space = "1M"
 
 [[relay]]
 name = "relay"
-hosts = ["smtp://127.0.0.1:{port}"]
+hosts = ["{host}"]
 
 [limits]
 {limits}
-"""
+{tables}"""
 
 
-def configuration(path: str, spool: str, *, port: int = 9, limits: str = "") -> str:
-    """Writes a configuration for the spool; returns its path."""
+def configuration(path: str, spool: str, *, port: int = 9, limits: str = "", exchangers: tuple[str, int] | None = None) -> str:
+    """Writes a configuration for the spool; returns its path. All mail goes to `port` of this host, or to the recipients'
+    exchangers: where their name server is, and at which port they all are."""
+    host, tables = f"smtp://127.0.0.1:{port}", ""
+    if exchangers is not None:
+        host, tables = "mx", f'\n[mx]\nnameservers = ["{exchangers[0]}"]\nport = {exchangers[1]}\n'
     with open(path, "w", encoding="utf-8") as file:
-        file.write(_CONFIGURATION.format(spool=spool, port=port, limits=limits))
+        file.write(_CONFIGURATION.format(spool=spool, host=host, limits=limits, tables=tables))
     return path
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 
 from smartrelay.mail.envelope import Envelope, Facts, Recipient
 from smartrelay.mail.status import deferred
@@ -28,8 +29,13 @@ def make(spool: str) -> None:
     making.furnish(spool, FORMAT)
 
 
-def fill(spool: str, count: int, octets: int, *, waiting: bool) -> None:
-    """Adds messages: deferred once and not due for an hour, each with its journal; or new."""
+def _one(number: int) -> str:
+    return RECIPIENT
+
+
+def fill(spool: str, count: int, octets: int, *, waiting: bool, recipient: Callable[[int], str] = _one) -> None:
+    """Adds messages: deferred once and not due for an hour, each with its journal; or new. recipient: that of each, by its
+    number."""
     content = text(octets)
     lines = content.split(b"\n")
     facts = Facts(len(content), len(content) + len(lines) - 1, max(map(len, lines)))
@@ -39,7 +45,7 @@ def fill(spool: str, count: int, octets: int, *, waiting: bool) -> None:
     for number in range(count):
         arrived = now - 60 + number / 1e4
         one = queue_id.new(int(arrived * 1e6), number.to_bytes(6, "big"))
-        envelope = Envelope(SENDER, [Recipient(RECIPIENT)], arrived, 0, f"<{one}@bench.example.test>")
+        envelope = Envelope(SENDER, [Recipient(recipient(number))], arrived, 0, f"<{one}@bench.example.test>")
         file = envelope.head() + facts.json() + b"\n" + content
         if waiting:
             _write(f"{spool}/cur/{names.waiting_name(one, now + 3600 + number % 600)}", file)

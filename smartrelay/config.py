@@ -7,13 +7,13 @@ An idle pass reads it too: named tuples, because a dataclass takes eight times a
 """
 
 import os
-import re
 import tomllib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from smartrelay import duration, settings
-from smartrelay.errors import AddressError, ConfigError
+from smartrelay import settings, values
+from smartrelay.errors import ConfigError
+from smartrelay.values import Rate
 
 RELAY_VARIABLE = "SMARTRELAY_RELAY"
 
@@ -27,13 +27,6 @@ class Auth(NamedTuple):
     mechanism: str = "auto"
     any_mode: bool = False
     literal: bool = False
-
-
-class Rate(NamedTuple):
-    """At most so many messages in any so many seconds."""
-
-    messages: int
-    seconds: float
 
 
 class Relay(NamedTuple):
@@ -153,7 +146,7 @@ def load(file: str = "", spool: str = "") -> Config:
         limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", _LIMITS)),
         mx=MX(**reader.section(_sub(reader, table, "mx"), "[mx] ", _MX)),
         timeouts=Timeouts(
-            **reader.section(_sub(reader, table, "timeouts"), "[timeouts] ", dict.fromkeys(Timeouts._fields, _duration))
+            **reader.section(_sub(reader, table, "timeouts"), "[timeouts] ", dict.fromkeys(Timeouts._fields, values.span))
         ),
     )
 
@@ -252,227 +245,50 @@ def _nearest(key: str, known: list[str]) -> str:
     return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        # not repeated: there may be a password in it
-        raise ValueError("must be a string of printable characters")
-    return value
-
-
-def _name(value: object) -> str:
-    name = _text(value)
-    if not name or any(char in name for char in ' <>()@",;') or len(name) > 255:
-        raise ValueError(f"must be a name without blanks and brackets, not {value!r}")
-    return name
-
-
-def _domain(value: object) -> str:
-    name = _text(value)
-    if not settings.is_domain(name):
-        raise ValueError(f"must be a host or domain name, not {value!r}")
-    return name
-
-
-def _path(value: object) -> str:
-    path = _text(value)
-    if path and not path.startswith("/"):
-        raise ValueError(f"must be an absolute path, not {value!r}")
-    return path
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value:
-        raise ValueError('must be a list of strings such as ["*@example.org"]')
-    return tuple(_text(item) for item in value)
-
-
-def _hosts(value: object) -> tuple[tuple[str, ...], ...]:
-    """Relay URLs in the order in which they are tried; a list in the list: equals, whose order is drawn by lot."""
-    if not isinstance(value, list) or not value:
-        raise ValueError('must be a list of strings such as ["smtp+tls://smtp.example.org"], or of lists of equals')
-    return tuple(_texts(item if isinstance(item, list) else [item]) for item in value)
-
-
-def _nameservers(value: object) -> tuple[str, ...]:
-    """Addresses with or without a port: "192.0.2.1", "127.0.0.1:5300", "[::1]:53"; [] is the system's."""
-    import ipaddress
-
-    if value == []:
-        return ()
-    found = []
-    for text in _texts(value):
-        address, port = text, "53"
-        if text.startswith("["):
-            address, _, port = text[1:].partition("]")
-            port = port.removeprefix(":") or "53"
-        elif text.count(":") == 1:
-            address, _, port = text.partition(":")
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            port = ""
-        if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
-            raise ValueError(f'must be addresses such as "192.0.2.1" or "127.0.0.1:5300", not {text!r}')
-        found.append(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
-    return tuple(found)
-
-
-def _addresses(value: object) -> tuple[str, ...]:
-    """One address to connect from, or one for each family."""
-    import ipaddress  # few configurations have any
-
-    found = _texts([value] if isinstance(value, str) else value)
-    for address in found:
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            raise ValueError(f"must be an IP address such as 192.0.2.1, not {address!r}") from None
-    return found
-
-
-def _globs(value: object) -> tuple[str, ...]:
-    return tuple(text.lower() for text in _texts(value))
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"must be a whole number of at least 1, not {value!r}")
-    return value
-
-
-def _port(value: object) -> int:
-    number = _count(value)
-    if number > 65535:
-        raise ValueError(f"must be a port from 1 to 65535, not {value!r}")
-    return number
-
-
-def _received(value: object) -> int:
-    number = _count(value)
-    if number < 30:
-        raise ValueError(f"must be at least 30, or mail that has come a long way is taken for a loop, not {value!r}")
-    return number
-
-
-def _switch(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {value!r}")
-    return value
-
-
-def _size(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    if not isinstance(value, str):
-        raise ValueError(f'must be a size such as "50M", not {value!r}')
-    return settings.parse_size(value)
-
-
-def _duration(value: object) -> float:
-    if not isinstance(value, str):
-        raise ValueError(f'must be a span of time such as "30s" or "5m", not {value!r}')
-    seconds = duration.parse(value)
-    if not 1 <= seconds <= duration.YEAR:
-        raise ValueError(f"must be from 1s to 52w, not {value}")
-    return seconds
-
-
-def _durations(value: object) -> tuple[float, ...]:
-    return tuple(_duration(text) for text in _texts(value))
-
-
-def _rate(value: object) -> Rate | None:
-    """ "500/h", "20/30s"; None for "none"."""
-    if value == "none":
-        return None
-    count, _, span = value.partition("/") if isinstance(value, str) else ("", "", "")
-    try:
-        if re.fullmatch("[0-9]{1,9}", count):
-            rate = Rate(int(count), duration.parse(span if span[:1].isdigit() else f"1{span}"))
-            if rate.messages and 1 <= rate.seconds <= duration.YEAR:
-                return rate
-    except ValueError:
-        pass  # the sentence below says it better
-    right = 'a number of messages in a time from 1s to 52w such as "500/h", "10/m" or "20/30s", or "none"'
-    raise ValueError(f"must be {right}, not {value!r}")
-
-
-def _delays(value: object) -> tuple[float, ...]:
-    """Ages at which a sender is told of a delay; [] for never."""
-    return () if value == [] else tuple(sorted(_durations(value)))
-
-
-def _mailbox(value: object) -> str:
-    from smartrelay.mail.address import canonical, split
-
-    address = _text(value)
-    try:
-        if address and split(canonical(address))[1] is not None:
-            return canonical(address)
-    except AddressError:
-        pass
-    raise ValueError(f"must be an address such as admin@example.org, not {value!r}")
-
-
-def _one_of(*allowed: str) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        if value not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}, not {value!r}")
-        return str(value)
-
-    return check
-
-
-def _any_mode(value: object) -> bool:
-    return _one_of("owner", "any")(value) == "any"
-
-
-def _subtable(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError('must be a table such as { user = "me", secret = "file:/etc/smartrelay/secret" }')
-    return value
-
-
 _TOP: dict[str, Callable[[Any], Any]] = {
-    "hostname": _domain,
-    "domain": _domain,
-    "spool": _path,
-    "max_message_size": _size,
-    "max_recipients": _count,
-    "min_free_space": _size,
-    "postmaster": _mailbox,
+    "hostname": values.domain,
+    "domain": values.domain,
+    "spool": values.path,
+    "max_message_size": values.size,
+    "max_recipients": values.count,
+    "min_free_space": values.size,
+    "postmaster": values.mailbox,
 }
-_QUEUE: dict[str, Callable[[Any], Any]] = {"retry": _durations, "lifetime": _duration, "warn_after": _delays}
+_QUEUE: dict[str, Callable[[Any], Any]] = {"retry": values.spans, "lifetime": values.span, "warn_after": values.delays}
 _RELAY: dict[str, Callable[[Any], Any]] = {
-    "name": _name,
-    "sender": _globs,
-    "recipient": _globs,
-    "hosts": _hosts,
-    "auth": _subtable,
-    "ca_file": _path,
-    "protocol": _one_of("esmtp", "smtp"),
-    "client_certificate": _path,
-    "client_key": _path,
-    "source_address": _addresses,
-    "pipeline_window": _count,
-    "port": _port,
-    "max_connections": _count,
-    "tls": _one_of("none", "opportunistic", "starttls"),
-    "rate": _rate,
+    "name": values.name,
+    "sender": values.globs,
+    "recipient": values.globs,
+    "hosts": values.hosts,
+    "auth": values.table,
+    "ca_file": values.path,
+    "protocol": values.one_of("esmtp", "smtp"),
+    "client_certificate": values.path,
+    "client_key": values.path,
+    "source_address": values.addresses,
+    "pipeline_window": values.count,
+    "port": values.port,
+    "max_connections": values.count,
+    "tls": values.one_of("none", "opportunistic", "starttls"),
+    "rate": values.rate,
 }
 _MX: dict[str, Callable[[Any], Any]] = {
-    "bad_host_timeout": _duration,
-    "canonical_chain_limit": _count,
-    "fallback_to_domain": _switch,
-    "address_family": _one_of("any", "ipv4", "ipv6"),
-    "port": _port,
-    "nameservers": _nameservers,
+    "bad_host_timeout": values.span,
+    "canonical_chain_limit": values.count,
+    "fallback_to_domain": values.switch,
+    "address_family": values.one_of("any", "ipv4", "ipv6"),
+    "port": values.port,
+    "nameservers": values.nameservers,
 }
-_LIMITS: dict[str, Callable[[Any], Any]] = {**dict.fromkeys(Limits._fields, _count), "rate": _rate, "max_received": _received}
+_LIMITS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(Limits._fields, values.count),
+    "rate": values.rate,
+    "max_received": values.received,
+}
 _AUTH: dict[str, Callable[[Any], Any]] = {
-    "user": _text,
-    "secret": _text,
-    "mechanism": _one_of("auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "external"),
-    "secret_mode": _any_mode,
+    "user": values.text,
+    "secret": values.text,
+    "mechanism": values.one_of("auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "external"),
+    "secret_mode": values.any_mode,
 }
 _FIELDS = {"secret_mode": "any_mode"}

@@ -49,34 +49,55 @@ def _run(config: str, program: str) -> int:
     if options.mode in (words.NOTHING, words.NEWALIASES):
         return EX_OK
     if options.mode != words.DELIVER:
-        _become_command(options, program)
+        _become_command(options, program, _COMMANDS[options.mode])
+    if options.at_once or (options.verbose and options.at_once is None):
+        # cron passes -odi every day: only where a person looks on does it mean more than to queue
+        options.at_keyboard = posix.isatty(2)
     _restore_signals()
     from smartrelay import settings
     from smartrelay.submit.enqueue import enqueue
 
     queue_id = enqueue(options, settings.load(options.config, options.spool))
-    if options.verbose:
+    if options.at_keyboard:
+        _attempt(options, program, queue_id)
+    elif options.verbose:
         _say(f"queued as {queue_id}")
     return EX_OK
 
 
-def _become_command(options: words.Options, program: str) -> None:
+def _attempt(options: words.Options, program: str, queue_id: str) -> None:
+    """One attempt at once, for a person at the keyboard. Only root and the spool's owner come here: nobody else could queue.
+
+    The message is in the queue, so that from here on nothing may end in another exit code than 0.
+    """
+    import _signal  # type: ignore[import-not-found]
+
+    # the mask outlives the exec: the command takes the signals when it can say what came of the message
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT))
+    if options.verbose:
+        _say(f"queued as {queue_id}")
+    command = ["sendmail-now", *(["-v"] if options.verbose else []), queue_id]
+    _become_command(options, program, command, otherwise=EX_OK)
+
+
+def _become_command(options: words.Options, program: str, wanted: list[str], otherwise: int = EX_CANTCREAT) -> None:
+    """Replaces this process; otherwise: the exit code where that cannot be done."""
     command = [program] if program else [sys.executable, "-m", "smartrelay"]
     for name in ("config", "spool"):
         value = getattr(options, name)
         if value:
             command += [f"--{name}", value]
-    command += _COMMANDS[options.mode]
+    command += wanted
     try:
         posix.execv(command[0], command)
     except OSError as error:
         _say(f"cannot run {command[0]}: {error.strerror}")
-        posix._exit(EX_CANTCREAT)
+        posix._exit(otherwise)
 
 
 def _restore_signals() -> None:
     """A signal that ends us while we read must take the draft in tmp/ along: it becomes an exception."""
-    import _signal  # type: ignore[import-not-found]
+    import _signal
 
     def stop(number: int, frame: object) -> None:
         raise KeyboardInterrupt

@@ -19,6 +19,12 @@ def parse(text: str) -> float:
         raise ValueError(f"{text[:20]!a}... is longer than any time") from None
 
 
+def exact(seconds: float) -> str:
+    """A whole number of seconds, as `parse` reads it, in the largest unit that has no remainder: "90s", "1h", "14d"."""
+    unit, size = max(((unit, size) for unit, size in _UNITS.items() if seconds % size == 0), key=lambda each: each[1])
+    return f"{int(seconds // size)}{unit}"
+
+
 def short(seconds: float) -> str:
     """A span of time in its largest unit, for tables: "12s", "5m", "3h", "2d"."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):

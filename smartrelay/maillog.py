@@ -6,13 +6,18 @@ never text of a message; whatever came from outside is made printable before it 
 
 import os
 import syslog
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from smartrelay.mail.envelope import Envelope
 from smartrelay.mail.status import DEFERRED, DELIVERED, EXPIRED, EXPIRY, Status, printable, visible
 
 INFO, WARNING, ERROR = syslog.LOG_INFO, syslog.LOG_WARNING, syslog.LOG_ERR
 _WORDS = {DELIVERED: "sent", DEFERRED: "deferred", EXPIRED: "expired"}
+
+_TOGETHER = 400
+"""Lines that may wait for each other: those of a hundred messages."""
 
 Sink = Callable[..., None]
 """Takes a priority and the lines, all that are known at once: one system call is enough for them."""
@@ -58,11 +63,47 @@ def _write(prefix: str, lines: tuple[str, ...]) -> None:
         pass  # a log that cannot be written never stops mail
 
 
+class _Gathered(threading.local):
+    """The lines that a thread holds back, where it does."""
+
+    lines: list[str] | None = None
+
+
 class MailLog:
-    """The verbs of the log."""
+    """The verbs of the log, for any number of threads."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
+        self._gathered = _Gathered()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What this thread has to say meanwhile goes out in few writes, each for about a hundred messages: for work that waits
+        for nothing, and of which more than the log tells. Warnings and errors do not wait."""
+        self._gathered.lines = []
+        try:
+            yield
+        finally:
+            self._release()
+            self._gathered.lines = None
+
+    def _release(self) -> None:
+        lines = self._gathered.lines
+        if lines:
+            self._gathered.lines = []
+            self._sink(INFO, *lines)
+
+    def _say(self, priority: int, *lines: str) -> None:
+        gathered = self._gathered.lines
+        if gathered is None:
+            self._sink(priority, *lines)
+        elif priority == INFO:
+            gathered += lines
+            if len(gathered) >= _TOGETHER:
+                self._release()
+        else:
+            self._release()
+            self._sink(priority, *lines)
 
     def taken(self, queue_id: str, envelope: Envelope, *, first: bool) -> None:
         """A pass has taken the message in hand. first: no pass has before."""
@@ -71,42 +112,48 @@ class MailLog:
         if first:
             message_id = printable(envelope.message_id)
             lines[:0] = [f"{queue_id}: uid={envelope.uid} from=<{sender}>", f"{queue_id}: message-id={message_id}"]
-        self._sink(INFO, *lines)
+        self._say(INFO, *lines)
 
     def attempted(self, queue_id: str, recipient: str, status: Status, delay: float, delays: tuple[float, ...]) -> None:
         """What came of one recipient in one attempt. delays: before the pass, in it, connecting, transmitting."""
         word = _WORDS.get(status.action, "bounced")
         dsn = EXPIRY if status.action == EXPIRED else status.dsn
-        self._sink(
+        self._say(
             WARNING if status.doubt else INFO,
             f"{queue_id}: to=<{printable(recipient)}>, relay={status.host or 'none'}, delay={_short(delay)}, "
             f"delays={'/'.join(map(_short, delays))}, dsn={dsn}, status={word} ({printable(status.text)})",
         )
 
+    def secured(self, peer: str, tls: str, *, verified: bool) -> None:
+        """A session goes over TLS. tls: version and cipher; verified: the certificate was good, else nobody looked at it."""
+        version, _, cipher = tls.partition(" ")
+        kind = "Verified" if verified else "Untrusted"
+        self._say(INFO, f"{kind} TLS connection established to {peer}: {version} with cipher {printable(cipher)}")
+
     def notified(self, queue_id: str, notice: str, kind: str) -> None:
         """Somebody was sent a notice. kind: "sender non-delivery", "sender delay", "postmaster non-delivery" and so on."""
-        self._sink(INFO, f"{queue_id}: {kind} notification: {notice}")
+        self._say(INFO, f"{queue_id}: {kind} notification: {notice}")
 
     def dropped(self, queue_id: str, why: str) -> None:
         """Recipients failed and nobody is to be told."""
-        self._sink(WARNING, f"{queue_id}: no notice was sent: {why}")
+        self._say(WARNING, f"{queue_id}: no notice was sent: {why}")
 
     def removed(self, queue_ids: list[str]) -> None:
         """These messages have left the queue for good."""
         if queue_ids:
-            self._sink(INFO, *[f"{one}: removed" for one in queue_ids])
+            self._say(INFO, *[f"{one}: removed" for one in queue_ids])
 
     def info(self, text: str) -> None:
         """Something worth a line that concerns no single message."""
-        self._sink(INFO, visible(text))
+        self._say(INFO, visible(text))
 
     def warning(self, text: str) -> None:
         """Something that an operator may want to look at."""
-        self._sink(WARNING, visible(text))
+        self._say(WARNING, visible(text))
 
     def error(self, text: str) -> None:
         """Something that an operator must put right."""
-        self._sink(ERROR, visible(text))
+        self._say(ERROR, visible(text))
 
 
 def _short(seconds: float) -> str:

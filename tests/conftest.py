@@ -12,7 +12,9 @@ import pytest
 
 from tests.support.certificates import Certificates, make_certificates
 from tests.support.clock import FakeClock
+from tests.support.exchangers import Exchangers
 from tests.support.exim import EximServer
+from tests.support.place import Place
 from tests.support.sink import SmtpSink
 from tests.support.smtp_server import ScriptedServer
 
@@ -42,6 +44,12 @@ def spool_path(tmp_path: Path) -> str:
     return path
 
 
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A spool, and passes over it in this process."""
+    return Place(str(tmp_path))
+
+
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """A private certificate authority, a server's certificate, and the wrong ones."""
@@ -57,6 +65,13 @@ def smtp_server() -> Iterator[Callable[..., ScriptedServer]]:
             return servers.enter_context(ScriptedServer(**settings))
 
         yield start
+
+
+@pytest.fixture
+def exchangers() -> Iterator[Exchangers]:
+    """A DNS, and mail exchangers at 127.0.0.x that it knows."""
+    with Exchangers() as each:
+        yield each
 
 
 @pytest.fixture

@@ -97,6 +97,27 @@ def test_a_server_that_drips_holds_nobody() -> None:  # A-083 G-037
 # Replies
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_each_answer_tells_once_whether_it_was_waited_for(there: bool) -> None:
+    """By the part that is waited for, a next hop gets its connections: one that counted as both would never get a second."""
+    ours, theirs = socket.socketpair()
+    told: list[bool] = []
+
+    def tell(waited: bool) -> None:
+        told.append(waited)
+        if waited:
+            theirs.sendall(b"220 here\r\n")
+
+    client = SMTPClient(ours, NAME, Timeouts(greeting=20))
+    client.wire.on_wait = tell
+    if there:
+        theirs.sendall(b"220 here\r\n")
+    assert client.wire.greeting().kind == 2
+    client.close()
+    theirs.close()
+    assert told == [not there]
+
+
 def test_a_reply_may_come_in_any_pieces(smtp_server: Start) -> None:  # A-001 A-020
     gate = Gate()
     server = smtp_server(replies={"GREETING": Pieces([b"2", b"20-", b"a\r", b"\n22", gate, b"0", b" b\r\n"])})

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from smartrelay import config
-from smartrelay.config import Config, Limits, Rate, Timeouts
+from smartrelay.config import Config, Limits, Timeouts
 from smartrelay.errors import EX_CONFIG, ConfigError
+from smartrelay.values import Rate
 
 RELAY = '[[relay]]\nname = "work"\nhosts = ["smtps://h.example"]\n'
 
@@ -219,3 +220,18 @@ def test_the_horizon_leaves_room_for_every_step(tmp_path: Path) -> None:
     """No next attempt is ever set beyond it, or each pass would take it for a clock's mistake."""
     assert load(tmp_path, "").horizon == 86400
     assert load(tmp_path, '[queue]\nretry = ["1m", "3d"]').horizon == 6 * 86400
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (Rate(500, 3600), "500/h"),
+        (Rate(20, 30), "20/30s"),
+        (Rate(1, 1), "1/s"),
+        (Rate(100, 5400), "100/90m"),
+        (Rate(7, 604800), "7/w"),
+        (Rate(3, 864000), "3/10d"),
+    ],
+)
+def test_a_rate_is_shown_as_it_is_written(rate: Rate, text: str) -> None:
+    assert str(rate) == text

@@ -67,9 +67,9 @@ def test_what_no_server_said_is_given_as_our_own() -> None:
     assert "In technical words: the message cannot be sent there" in words and "said:" not in words
 
 
-def test_an_expired_message_says_how_long_it_was_tried() -> None:  # C-005
+def test_an_expired_message_says_how_long_it_waited() -> None:  # C-005
     words = flat(notice("a@x", "b@x", status=BUSY, action=Action.EXPIRED).words)
-    assert "It was tried for 5 days, and could not be delivered to these 2 recipients. It will not be tried again." in words
+    assert "It could not be delivered to these 2 recipients within 5 days. It will not be tried again." in words
     assert "The mailbox is full." in words and "452 4.2.2 mailbox full" in words
 
 
@@ -101,7 +101,7 @@ def test_each_kind_has_its_paragraph_in_one_notice() -> None:  # C-039
         for text in (
             "could not be delivered",
             "<e>",
-            "was tried for",
+            "within 5 days",
             "<d>",
             "not yet",
             "<c>",
@@ -130,7 +130,7 @@ def test_each_kind_has_its_paragraph_in_one_notice() -> None:  # C-039
 def test_a_span_is_told_in_the_unit_that_fits(seconds: int, span: str) -> None:
     about = origin()
     told = [Outcome(0, Action.EXPIRED, BUSY, ARRIVED + seconds)]
-    assert f"tried for {span}," in flat(parse(written(about, told)).words)
+    assert f"within {span}." in flat(parse(written(about, told)).words)
 
 
 @pytest.mark.parametrize(

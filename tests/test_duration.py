@@ -1,7 +1,7 @@
 """Spans of time as people write them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smartrelay import duration
@@ -42,6 +42,16 @@ def test_the_short_form_is_the_largest_unit_and_never_more_than_there_is(seconds
     unit = {"s": 1, "m": 60, "h": 3600, "d": 86400}[text[-1]]
     assert duration.parse(text) <= seconds < duration.parse(text) + unit
     assert len(text) <= 5 or text.endswith("d")
+
+
+@few
+@given(st.integers(1, 10**9))
+@example(90)
+@example(86400)
+def test_the_exact_form_is_read_back_as_what_it_was(seconds: int) -> None:
+    text = duration.exact(seconds)
+    assert duration.parse(text) == seconds
+    assert text[:-1].isdecimal()
 
 
 def test_a_span_that_went_the_wrong_way_is_none() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartrelay.mail.status import DEFERRED, DELIVERED, EXPIRED, FAILED, OURS, REMEMBERED, Status
+from smartrelay.mail.status import DEFERRED, DELIVERED, EXPIRED, FAILED, OURS, REMEMBERED, Status, deferred
 from smartrelay.spool.history import History, Mark, Notice, attempt, bounced, postponed, results
 from smartrelay.spool.journal import Event
 from tests.support.queues import few
@@ -82,6 +82,13 @@ def test_attempts_are_those_of_whoever_still_waits() -> None:
     assert (history.attempts, history.waiting, history.tries) == (4, [0], [4, 3])
     history.replay([attempt(NOW, "other", {0: status(FAILED)})])
     assert (history.attempts, history.waiting, history.relay) == (0, [], "other")
+
+
+def test_the_hosts_that_mail_waits_for_are_those_of_its_latest_attempt() -> None:
+    """For each recipient his own: they may have been offered to different next hops."""
+    events = [attempt(1.0, "work", {0: deferred("4.4.1", "no"), 1: deferred("4.4.1", "no")}, hosts=["a:25", "b:25"])]
+    history = History(3).replay([*events, attempt(2.0, "work", {1: deferred("4.2.0", "later")})])
+    assert (history.hosts.get(0), history.hosts.get(1), history.hosts.get(2)) == (["a:25", "b:25"], [], None)
 
 
 def test_each_session_lost_behind_the_final_dot_is_a_doubt() -> None:  # A-060

@@ -198,7 +198,7 @@ def test_mail_is_given_up_after_its_lifetime_by_an_attempt_that_fails(desk: Desk
     (group,) = told.groups.values()
     assert (group["Action"], group["Status"]) == ("failed", "5.4.7")
     assert group["Diagnostic-Code"] == "smtp; 452 4.2.2 mailbox full"
-    assert "tried for 5 days" in told.words and "The mailbox is full." in told.words
+    assert "within 5 days" in told.words and "The mailbox is full." in told.words
     assert [line for line in desk.lines if f"{one}: to=<a@x>" in line][-1].endswith(
         "dsn=5.4.7, status=expired (452 4.2.2 mailbox full)"
     )

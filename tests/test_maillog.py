@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -89,6 +90,61 @@ def test_what_comes_from_outside_is_one_printable_line() -> None:  # A-027 A-138
         log.error(bad)
 
     assert [priority for priority, _ in lines(act)][-3:] == [INFO, WARNING, ERROR]
+
+
+def calls(act: Callable[[MailLog], None]) -> list[tuple[int, tuple[str, ...]]]:
+    """What the sink was given, call by call."""
+    found: list[tuple[int, tuple[str, ...]]] = []
+    act(MailLog(lambda priority, *texts: found.append((priority, texts))))
+    return found
+
+
+def test_lines_that_can_wait_for_each_other_go_out_together() -> None:
+    def act(log: MailLog) -> None:
+        with log.together():
+            for number in range(1000):
+                log.info(f"line {number}")
+        log.info("alone")
+
+    found = calls(act)
+    assert [line for _, texts in found for line in texts] == [f"line {number}" for number in range(1000)] + ["alone"]
+    assert found[-1] == (INFO, ("alone",))
+    assert len(found) < 20 and all(len(texts) < 500 for _, texts in found)
+
+
+def test_what_an_operator_must_see_waits_for_nothing_and_stays_in_its_place() -> None:
+    found: list[tuple[int, tuple[str, ...]]] = []
+    log = MailLog(lambda priority, *texts: found.append((priority, texts)))
+    with log.together():
+        log.info("one")
+        log.warning("two")
+        assert found == [(INFO, ("one",)), (WARNING, ("two",))]
+        log.info("three")
+        log.error("four")
+        assert found[2:] == [(INFO, ("three",)), (ERROR, ("four",))]
+    assert len(found) == 4
+
+
+def test_an_error_takes_no_line_along() -> None:
+    def act(log: MailLog) -> None:
+        with pytest.raises(ZeroDivisionError), log.together():
+            log.info("one")
+            raise ZeroDivisionError
+        log.info("two")
+
+    assert calls(act) == [(INFO, ("one",)), (INFO, ("two",))]
+
+
+def test_a_thread_that_gathers_its_lines_keeps_none_of_anothers() -> None:
+    found: list[str] = []
+    log = MailLog(lambda priority, *texts: found.extend(texts))
+    with log.together():
+        log.info("mine")
+        other = threading.Thread(target=lambda: log.info("theirs"))
+        other.start()
+        other.join()
+        assert found == ["theirs"]
+    assert found == ["theirs", "mine"]
 
 
 SAY = """

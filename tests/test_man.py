@@ -4,9 +4,15 @@ import re
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
 from smartrelay import config, errors
+from smartrelay.cli.main import smartrelay
+from smartrelay.cli.queue import queue
+from smartrelay.mail.status import deferred
+from smartrelay.spool.history import Notice, attempt, bounced, postponed
+from smartrelay.spool.incidents import ACCOUNT, CONFIGURATION, DOUBT, Incident
 
 MAN = Path(__file__).parent.parent / "man"
 PAGES = sorted(path.name for path in MAN.iterdir())
@@ -34,8 +40,48 @@ def test_smartrelay_1_has_every_exit_code() -> None:
     assert {int(code) for code in re.findall(r"^ {5}(\d+) ", section, re.MULTILINE)} == codes
 
 
+def test_smartrelay_1_has_every_command() -> None:
+    """Each has a section of its own, and a line in the synopsis."""
+    context = click.Context(smartrelay)
+    names = []
+    for name in smartrelay.list_commands(context):
+        command = smartrelay.get_command(context, name)
+        names += [f"{name} {verb}" for verb in command.commands] if isinstance(command, click.Group) else [name]
+    page = text("smartrelay.1")
+    assert [name for name in names if not re.search(rf"^ {{3}}{name}$", page, re.MULTILINE)] == []
+    synopsis = page.partition("SYNOPSIS")[2].partition("DESCRIPTION")[0]
+    assert [name for name in names if name.split()[-1] not in synopsis.split()] == []
+
+
 @pytest.mark.parametrize("kind", ["Limits", "Timeouts", "Relay", "Auth"])
 def test_smartrelay_toml_5_has_every_key(kind: str) -> None:
     page = text("smartrelay.toml.5")
     keys = set(getattr(config, kind)._fields) - {"where", "any_mode", "literal"}
     assert [key for key in sorted(keys) if not re.search(rf"^ +{key}\b", page, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("kind", ["_TOP", "_QUEUE"])
+def test_smartrelay_toml_5_has_every_key_that_stands_alone(kind: str) -> None:
+    page = text("smartrelay.toml.5")
+    assert [key for key in sorted(getattr(config, kind)) if not re.search(rf"^ +{key}\b", page, re.MULTILINE)] == []
+
+
+def test_smartrelay_1_has_every_command_of_the_queue_with_its_options() -> None:
+    page = text("smartrelay.1")
+    commands = page.partition("COMMANDS")[2].partition("ENVIRONMENT")[0]
+    synopsis = " ".join(page.partition("SYNOPSIS")[2].partition("DESCRIPTION")[0].split())
+    usual = {"config", "spool", "verbose", "quiet", "state", "sender", "recipient", "older_than"}
+    for name, command in queue.commands.items():
+        assert re.search(rf"^ {{3}}queue {name}$", commands, re.MULTILINE), name
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and parameter.name not in usual:
+                assert any(option in synopsis for option in parameter.opts), (name, parameter.opts)
+
+
+def test_smartrelay_spool_5_has_every_event_and_every_kind_of_incident() -> None:
+    page = text("smartrelay-spool.5")
+    notice = Notice(1, 1.0, [0], [0], [0], [0], [1], 1.0).call()
+    waits = deferred("4.3.5", "x")
+    words = {*attempt(1.0, "r", {0: waits}), *notice, *bounced(1.0, 1), *postponed(1.0, "r", 1.0, [0]), *Incident._fields}
+    words |= {"attempt", "bounced", "postponed", "hold", "release", "retry", ACCOUNT, CONFIGURATION, DOUBT, "notice"}
+    assert [word for word in sorted(words) if not re.search(rf"\b{word}\b", page)] == []

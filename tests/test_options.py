@@ -72,7 +72,11 @@ NO_DOT = {"dot_ends": False}
         (["-q30s"], {"mode": words.FLUSH}),
         (["-qf"], {"mode": words.FLUSH}),  # D-024
         (["-v"], {"verbose": True}),  # D-025
-        *[([mode], NOBODY) for mode in ("-odb", "-odi", "-odq", "-odd", "-odf")],  # D-026
+        *[([mode], {"at_once": True}) for mode in ("-odi", "-odf", "-odinteractive")],  # D-026
+        *[([mode], {"at_once": False}) for mode in ("-odb", "-odq", "-odd")],
+        (["-odx"], NOBODY),
+        (["-odi", "-odq"], {"at_once": False}),
+        (["-odq", "-o", "di"], {"at_once": True}),
         *[
             ([mode], NOBODY) for mode in ("-oem", "-em", "-oep", "-ep", "-oeq", "-eq", "-oew", "-ew", "-oee", "-ee")
         ],  # D-027 D-028
@@ -120,13 +124,13 @@ def test_each_option_means_what_the_checklist_says(arguments: list[str], expecte
     ("arguments", "expected"),
     [
         (["-i", "-FCronDaemon", "-odi", "-oem", "-oi", "-t", "-f", "root"],  # D-121 cronie
-         {"full_name": "CronDaemon", "from_header": True, "sender": "root", **NO_DOT}),
+         {"full_name": "CronDaemon", "from_header": True, "sender": "root", "at_once": True, **NO_DOT}),
         (["-i", "-FCronDaemon", "-B8BITMIME", "-oem", "root"],  # D-122 Debian's cron
          {"full_name": "CronDaemon", "operands": ["root"], **NO_DOT}),
         (["-FCronDaemon", "-odi", "-oem", "-oi", "-t", "-or0s"],  # D-123 BSD's cron
-         {"full_name": "CronDaemon", "from_header": True, **NO_DOT}),
+         {"full_name": "CronDaemon", "from_header": True, "at_once": True, **NO_DOT}),
         (["-i", "-B", "8BITMIME", "u@x"], {"operands": ["u@x"], **NO_DOT}),  # D-124 systemd-cron
-        (["-FAnacron", "-odi", "root"], {"full_name": "Anacron", "operands": ["root"]}),  # D-125 anacron
+        (["-FAnacron", "-odi", "root"], {"full_name": "Anacron", "at_once": True, "operands": ["root"]}),  # D-125 anacron
         (["-t", "-i", "-fwww@x"], {"from_header": True, "sender": "www@x", **NO_DOT}),  # D-120 PHP
     ],
 )  # fmt: skip

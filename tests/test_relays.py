@@ -133,6 +133,7 @@ def test_any_url_is_understood_or_refused(text: str) -> None:  # A-138
 def test_a_secret_never_goes_where_starttls_can_be_stripped() -> None:
     auth = Auth("me", "env:X")
     assert "strips STARTTLS" in refused(relay("smtp://h.example", auth=auth))
+    assert "in clear" in refused(relay("lmtp://h.example:24", auth=auth))
     assert "hunter2" not in refused(relay("smtp://me:hunter2@h.example"))
     assert "strips STARTTLS" in refused(relay("smtps://h.example", "smtp://b.example", auth=auth))
 
@@ -176,8 +177,9 @@ def routes() -> Routes:
         ("me@example.org", "x@y.example", "b"),
         ("me@other.org", "a1@y.example", "c"),
         ("me@other.org", "c1@y.example", None),
-        ("", "b2@y.example", "c"),  # the null sender matches no address glob but `*`
+        ("", "b2@y.example", "c"),
         ("", "x@special.example", None),
+        ("", "me@example.org", "b"),  # the null sender: as the recipient's own mail goes
     ],
 )
 def test_the_first_rule_that_matches_wins(sender: str, recipient: str, name: str | None) -> None:

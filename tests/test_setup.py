@@ -424,6 +424,6 @@ def test_every_setting_of_the_first_configuration_is_one_that_the_program_knows(
     file.write_text("\n".join(bare))
     loaded = config.load(str(file))
     assert loaded.spool == "/var/spool/smartrelay"
-    assert [relay.name for relay in loaded.relays] == ["work"]
+    assert [relay.name for relay in loaded.relays] == ["work", "direct"]
     assert loaded.retry == config.RETRY
     assert loaded.limits == config.Limits()

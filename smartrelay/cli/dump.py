@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from smartrelay.cli import plain
 from smartrelay.cli.caller import Common
 from smartrelay.cli.ending import ended
+from smartrelay.cli.expiry import Expiry, expiry
 from smartrelay.spool import names
 from smartrelay.spool.glance import Glance, Place, corrupt, glance, walk
 
@@ -28,8 +29,9 @@ def dumped(arguments: list[str]) -> int | None:
 
 
 def _dump(common: Common) -> None:
+    known = expiry(common)
     spool = common.enter_spool().spool
-    write(spool)
+    write(spool, known)
     tell_set_aside(common, spool)
 
 
@@ -40,19 +42,20 @@ def tell_set_aside(common: Common, spool: str) -> None:
         common.say(f"set aside, for you to look at: {spool}/{names.CORRUPT}/{name}")
 
 
-def write(spool: str, *, long: int = 2000) -> None:
-    """One object a line; nothing for an empty queue. Of a queue of `long` messages another process looks at one half."""
+def write(spool: str, expiry: Expiry | None, *, long: int = 2000) -> None:
+    """One object a line; nothing for an empty queue. Of a queue of `long` messages another process looks at one half.
+    expiry: by which mail is given up, None where that is not known."""
     places = list(walk(spool))
     half = len(places) // 2 if len(places) >= long else len(places)
-    with _beside(spool, places[half:]) as lines_of_the_rest:
+    with _beside(spool, places[half:], expiry) as lines_of_the_rest:
         for place in places[:half]:
-            sys.stdout.write(_line(spool, place))
+            sys.stdout.write(_line(spool, place, expiry))
         for block in lines_of_the_rest():
             sys.stdout.write(block)
 
 
 @contextmanager
-def _beside(spool: str, places: list[Place]) -> Iterator[Callable[[], Iterator[str]]]:
+def _beside(spool: str, places: list[Place], expiry: Expiry | None) -> Iterator[Callable[[], Iterator[str]]]:
     """Has another process make the lines of these messages; what it yields waits for them and gives them in blocks."""
     if not places:
         yield lambda: iter(())
@@ -62,7 +65,7 @@ def _beside(spool: str, places: list[Place]) -> Iterator[Callable[[], Iterator[s
         if not other:
             code = 1
             try:
-                file.writelines(_line(spool, place) for place in places)
+                file.writelines(_line(spool, place, expiry) for place in places)
                 file.flush()
                 code = 0
             finally:
@@ -71,7 +74,7 @@ def _beside(spool: str, places: list[Place]) -> Iterator[Callable[[], Iterator[s
         def blocks() -> Iterator[str]:
             _, status = os.waitpid(other, 0)
             if status:  # whatever has killed it
-                yield from (_line(spool, place) for place in places)
+                yield from (_line(spool, place, expiry) for place in places)
                 return
             file.seek(0)
             while block := file.read(1 << 16):
@@ -80,26 +83,27 @@ def _beside(spool: str, places: list[Place]) -> Iterator[Callable[[], Iterator[s
         yield blocks
 
 
-def _line(spool: str, place: Place) -> str:
+def _line(spool: str, place: Place, expiry: Expiry | None) -> str:
     seen = glance(spool, place)
     if seen is not None:
-        return as_text(seen) + "\n"
+        return as_text(seen, expiry) + "\n"
     from smartrelay.cli import listing as closely
     from smartrelay.spool import listing
 
     found = listing.readable(spool, place)
-    return closely.as_line(found) if found is not None else ""
+    return closely.as_line(found, expiry) if found is not None else ""
 
 
-def as_text(seen: Glance) -> str:
+def as_text(seen: Glance, expiry: Expiry | None) -> str:
     """What `listing.as_object` and an encoder make of the same message."""
+    expires = "null" if expiry is None else expiry.at(seen.arrived, seen.marks)
     reason = f"host {seen.host} said: {seen.text}" if seen.code != "0" else seen.text
     return (
-        f'{{"queue_name": "deferred", "queue_id": "{seen.queue_id}", "arrival_time": {seen.arrived}, '
+        f'{{"queue_name": "deferred", "queue_id": "{seen.queue_id}", "arrival_time": {int(seen.arrived)}, '
         f'"message_size": {seen.octets}, "forced_expire": false, "sender": "{seen.sender or NULL_SENDER}", '
         f'"recipients": [{{"address": "{seen.recipient}", "delay_reason": "{reason}", "status": "deferred", '
-        f'"dsn": "{seen.dsn}", "host": {_or_null(seen.host)}}}], "next_attempt": {seen.due}, "expires": null, '
-        f'"attempts": {seen.attempts}, "relay": {_or_null(seen.relay)}}}'
+        f'"dsn": "{seen.dsn}", "host": {_or_null(seen.host)}}}], "next_attempt": {seen.due}, "expires": {expires}, '
+        f'"attempts": {len(seen.marks)}, "relay": {_or_null(seen.relay)}}}'
     )
 
 

@@ -13,31 +13,34 @@ _INTERRUPTED = 130
 
 def ended(command: Callable[[], object]) -> int:
     """Runs a command; the exit code that it returns, or that of what went wrong, of which one sentence is said."""
+    sentence, code = tried(command)
+    if sentence:
+        say(sentence)
+    return code
+
+
+def tried(command: Callable[[], object]) -> tuple[str, int]:
+    """Runs a command; the sentence for what went wrong, "" for nothing, and the exit code."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         result = command()
         sys.stdout.flush()
-        return result if isinstance(result, int) else EX_OK
+        return "", result if isinstance(result, int) else EX_OK
     except KeyboardInterrupt:
-        return _end("interrupted", _INTERRUPTED)
+        return "interrupted", _INTERRUPTED
     except SmartRelayError as error:
-        return _end(str(error), error.exit_code)
+        return str(error), error.exit_code
     except BrokenPipeError:
         # whoever read our output has seen enough; the interpreter must not try to flush it again
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EX_OK
+        return "", EX_OK
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
-        return _end(f"{name}{error.strerror or error}", EX_IOERR)
+        return f"{name}{error.strerror or error}", EX_IOERR
     except Exception as error:
         import traceback
 
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{os.path.basename(where.filename)}:{where.lineno}"
-        return _end(f"a bug of smartrelay: {type(error).__name__}: {error} (at {place}); please report it", EX_SOFTWARE)
-
-
-def _end(sentence: str, code: int) -> int:
-    say(sentence)
-    return code
+        return f"a bug of smartrelay: {type(error).__name__}: {error} (at {place}); please report it", EX_SOFTWARE

@@ -48,5 +48,5 @@ def flush(
     if dry_run:
         from smartrelay.cli.plan import show_plan
 
-        return show_plan(common, wish.chosen, everything=wish.told, as_json=as_json)
+        return show_plan(common, wish.chosen, due_or_not=wish.told, forgiving=everything, as_json=as_json)
     return Passes(common, wish, wait=wait, fail_if_busy=fail_if_busy, as_json=as_json).run(every)

@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import click
@@ -72,9 +72,12 @@ def reset(names: tuple[str, ...], common: Common) -> int:
 
 
 def _memory(common: Common) -> BadHosts:
-    """The memory, with whatever time-out it was written by: it stands in each entry."""
-    spool = common.enter_spool().spool
-    return BadHosts(f"{spool}/hosts.json", partial(hosts_lock, spool), timeout=math.inf, warn=common.say)
+    return memory_of(common.enter_spool().spool, common.say)
+
+
+def memory_of(spool: str, warn: Callable[[str], None]) -> BadHosts:
+    """The memory, to be changed, with whatever time-out it was written by: it stands in each entry."""
+    return BadHosts(f"{spool}/hosts.json", partial(hosts_lock, spool), timeout=math.inf, warn=warn)
 
 
 def _write_json(found: Iterable[BadHost]) -> None:

@@ -23,7 +23,8 @@ Reads a message from standard input and puts it into the queue; `smartrelay flus
   -N WHEN    notices wanted: never, or failure, delay, success with commas
   -R WHAT    what a notice returns: full or hdrs
   -V ID      envelope id for notices
-  -v         say the queue id
+  -v         say the queue id; on a terminal send at once and show the dialogue
+  -odi       on a terminal send at once (also: -odf; not: -odb, -odq)
   -bp        list the queue (also: mailq)
   -q         make a pass over the queue now (also: runq)
 

@@ -15,15 +15,18 @@ _COMMANDS = {
     "flush": "smartrelay.cli.flush:flush",
     "queue": "smartrelay.cli.queue:queue",
     "hosts": "smartrelay.cli.hosts:hosts",
+    "route": "smartrelay.cli.route:route",
     "setup": "smartrelay.cli.setup:setup",
     "demo": "smartrelay.cli.demo:demo",
     "mailq": "smartrelay.cli.mailq:mailq",
     "sendmail-help": "smartrelay.cli.mailq:sendmail_help",
+    "sendmail-now": "smartrelay.cli.keyboard:sendmail_now",
 }
 _SUMMARIES = {
     "flush": "Relay what is due: one pass over the queue.",
     "queue": "Look at the queue, and act on messages in it.",
     "hosts": "Look at the bad-host memory, and take hosts off it.",
+    "route": "Say by which rule and to which hosts mail for an address goes.",
     "setup": "Put units, links, user and spool in their places, or take them away.",
     "demo": "Show the main job with nothing set up.",
 }

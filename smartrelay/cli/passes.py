@@ -13,7 +13,7 @@ from smartrelay import config as configuration
 from smartrelay import settings
 from smartrelay.cli import idle
 from smartrelay.cli.caller import Common
-from smartrelay.errors import EX_IOERR, EX_OK, ConfigError, UsageError
+from smartrelay.errors import EX_CONFIG, EX_IOERR, EX_OK, ConfigError, UsageError
 from smartrelay.spool import access, names
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from smartrelay.maillog import MailLog
     from smartrelay.relay.report import Report
     from smartrelay.routing.relays import Routes
+    from smartrelay.smtp.transcript import Listener
     from smartrelay.spool.queue import Queue
 
 
@@ -55,7 +56,9 @@ class Wish(NamedTuple):
 
 
 class Passes:
-    """The passes of one call of the command."""
+    """The passes of one call of the command. ENDS: the signals that end a pass in good order."""
+
+    ENDS: tuple[signal.Signals, ...] = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def __init__(self, common: Common, wish: Wish, *, wait: float, fail_if_busy: bool, as_json: bool) -> None:
         self._common = common
@@ -68,6 +71,7 @@ class Passes:
         self._wrong: ConfigError | None = None
         self._seen_idle: int | None = None
         self._signal = 0
+        self._listener: Listener | None = None
 
     def run(self, every: float | None = None) -> int:
         """One pass, or passes until a signal comes, `every` seconds apart; the exit code. Raises what `once` raises."""
@@ -88,7 +92,8 @@ class Passes:
             self._config = configuration.load(self._common.config, self._common.spool)
             if os.geteuid() == 0 and (for_ever or not self._is_idle_for_root()):
                 self._read_routes()
-                _load_all()
+                if access.changes_owner(found.spool):
+                    _load_all(self._routes)
         except ConfigError as error:
             self._wrong = error
         access.enter(found.spool, direct=found.direct)
@@ -144,10 +149,9 @@ class Passes:
             self._common.say(f"nothing is due; {waiting} messages wait")
 
     def _locked(self) -> int:
-        from smartrelay.maillog import MailLog, open_sink
         from smartrelay.spool.queue import Queue
 
-        log = MailLog(open_sink("relay", quiet=self._common.verbosity < 0))
+        log = self._open_log()
         queue = Queue(self._spool, horizon=self._horizon, warn=log.error)
         queue.must_be_writable()
         try:
@@ -157,7 +161,9 @@ class Passes:
         if self._wrong is not None or self._config is None or self._routes is None:
             # new/ must come to rest, or the unit that watches it would start us again at once
             queue.take_in(self._wish.chosen)
-            raise self._wrong or ConfigError("no configuration")
+            wrong = self._wrong or ConfigError("no configuration")
+            self._note(wrong, log)
+            raise wrong
         if not self._routes.hops:
             queue.take_in(self._wish.chosen)
             count = queue.count_waiting()
@@ -165,6 +171,19 @@ class Passes:
             raise ConfigError(f"no relay is configured, so {kept} kept; add a [[relay]] to {self._config.file}")
         self._must_exist(queue)
         return self._relay(queue, self._config, self._routes, log)
+
+    def _note(self, wrong: ConfigError, log: "MailLog") -> None:
+        """That no pass can be made; the next one that can ends this incident."""
+        from smartrelay.spool.incidents import CONFIGURATION, Incidents
+
+        incidents = Incidents(self._spool, clock=time.time, warn=log.warning)
+        incidents.note(CONFIGURATION, "", str(wrong))
+        incidents.save()
+
+    def _open_log(self) -> "MailLog":
+        from smartrelay.maillog import MailLog, open_sink
+
+        return MailLog(open_sink("relay", quiet=self._common.verbosity < 0))
 
     def _must_exist(self, queue: "Queue") -> None:
         """Ids that a person named must be there (66)."""
@@ -195,15 +214,18 @@ class Passes:
                 everything=self._wish.everything,
                 progress=progress,
                 budgets=Budgets.of(config, log.warning),
+                listener=self._listener,
             )
             with self._signals(manager.stop):
                 report = _checkState(manager)
-        self._tell(report, log)
+        self._tell(report)
+        if report.sent or report.deferred or report.bounced or report.offline:
+            log.info(f"pass: {report.sentence()}, connections: {report.connections}")
         if self._signal:
             self._die_by_signal()
-        return EX_IOERR if report.failed else EX_OK
+        return EX_IOERR if report.failed else EX_CONFIG if report.misconfigured else EX_OK
 
-    def _tell(self, report: "Report", log: "MailLog") -> None:
+    def _tell(self, report: "Report") -> None:
         if self._as_json:
             import json
 
@@ -212,8 +234,6 @@ class Passes:
             for sentence in report.trouble:
                 self._common.say(sentence)
             self._common.say(report.sentence())
-        if report.sent or report.deferred or report.bounced or report.offline:
-            log.info(f"pass: {report.sentence()}, connections: {report.connections}")
 
     @contextmanager
     def _progress(self) -> "Iterator[Callable[[Report, int], None]]":
@@ -228,13 +248,13 @@ class Passes:
 
     @contextmanager
     def _signals(self, end: Callable[[], None]) -> Iterator[None]:
-        """SIGTERM and Ctrl-C end the pass in good order; the second one at once."""
+        """SIGTERM and the like end the pass in good order; the second one at once."""
 
         def stop(number: int, frame: object) -> None:
             self._signal = number
             end()
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        before = {number: signal.signal(number, stop) for number in self.ENDS}
         try:
             yield
         finally:
@@ -270,10 +290,16 @@ class Passes:
         return EX_OK
 
 
-def _load_all() -> None:
+def _load_all(routes: "Routes | None") -> None:
     """Imports what a pass needs while root can: the interpreter may lie where the spool's owner cannot read it."""
     import encodings.idna  # noqa: F401
 
     import smartrelay.relay.manager
-    import smartrelay.smtp.recode
-    import smartrelay.spool.lock  # noqa: F401
+    import smartrelay.smtp.recode  # noqa: F401
+    from smartrelay.spool import lock
+
+    lock.load()
+    if routes is not None and routes.ask_for_exchangers:
+        from smartrelay.routing import resolver
+
+        resolver.load()

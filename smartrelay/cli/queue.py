@@ -1,15 +1,17 @@
 """`smartrelay queue`: look at the queue, and act on messages in it."""
 
 import sys
+import time
 from collections.abc import Callable
 
 import click
 
 from smartrelay.cli.caller import Common
 from smartrelay.cli.dump import tell_set_aside, write
+from smartrelay.cli.expiry import expiry
 from smartrelay.cli.options import Duration, common_options
 from smartrelay.cli.select import Chosen, Filters, filter_options, select
-from smartrelay.errors import EX_OK, EX_TEMPFAIL, SmartRelayError
+from smartrelay.errors import EX_IOERR, EX_OK, EX_TEMPFAIL, ConfigError, SmartRelayError
 from smartrelay.spool import operate, queue_id
 from smartrelay.spool.listing import entries, entry
 
@@ -32,15 +34,16 @@ def list_(filters: Filters, as_json: bool, common: Common) -> int:
       smartrelay queue list
       smartrelay queue list --older-than 1d --json
     """
+    known = expiry(common) if as_json else None
     spool = common.enter_spool().spool
     found = filters.of(entries(spool))
     if as_json:
         if filters:
             from smartrelay.cli.listing import write_json
 
-            write_json(found)
+            write_json(found, known)
         else:
-            write(spool)
+            write(spool, known)
     elif sys.stdout.isatty():
         from smartrelay.cli.table import write_table
 
@@ -59,12 +62,17 @@ def list_(filters: Filters, as_json: bool, common: Common) -> int:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @common_options
 def show(one: str, raw: bool, as_json: bool, common: Common) -> int:
-    """Show one message: its envelope, its state, and what came of each attempt.
+    """Show one message: its envelope, what came of each attempt, why it waits, when it goes next, when it is given up.
 
     \b
     Example:
       smartrelay queue show 25X0LCH4YW6W9QYPF
     """
+    from smartrelay.cli import way
+    from smartrelay.cli.story import write_story
+    from smartrelay.cli.waiting import why
+
+    known, rules = expiry(common), way.rules(common)
     spool = common.enter_spool().spool
     found = entry(spool, queue_id.parse(one))
     if raw:
@@ -73,9 +81,9 @@ def show(one: str, raw: bool, as_json: bool, common: Common) -> int:
             while block := file.read(1 << 16):
                 sys.stdout.buffer.write(block)
         return EX_OK
-    from smartrelay.cli.story import write_story
-
-    write_story(found, as_json=as_json)
+    now = time.time()
+    ways = rules if isinstance(rules, ConfigError) else way.waiting_ways(found, rules, way.memory_of(spool, common.say))
+    write_story(found, known, ways, why(found, spool, now, common.say), now, as_json=as_json)
     return EX_OK
 
 
@@ -88,35 +96,75 @@ def show(one: str, raw: bool, as_json: bool, common: Common) -> int:
 def retry(filters: Filters, ids: tuple[str, ...], everything: bool, wait: float, common: Common) -> int:
     """Make messages due now; the next pass sends them. `-` reads ids from standard input.
 
+    The hosts that they wait for are taken off the bad-host memory.
+
     \b
     Examples:
       smartrelay queue retry 25X0LCH4YW6W9QYPF
       smartrelay queue retry --recipient '*@example.org'
     """
-    chosen = select(common, ids, filters, everything=everything, but=("held",))
-    return _each(common, chosen, "will be tried now", lambda spool, one: operate.retry(spool, one, wait=wait))
+    from smartrelay.cli.forgiving import Forgiving
+
+    forgiving = Forgiving(common)
+    chosen = select(common, ids, filters, everything=everything, but=("held",), each=forgiving.add)
+    # before the first is due: a pass may be waiting for it
+    forgiven = forgiving.forgive(chosen.spool)
+    code = _each(common, chosen, "will be tried now", lambda spool, one: operate.retry(spool, one, wait=wait))
+    return code if forgiven else code or EX_IOERR
 
 
 @queue.command("delete")
 @filter_options
 @click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--bounce", is_flag=True, help="Tell the senders.")
 @click.option("--all", "everything", is_flag=True, help="Every message in the queue.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
 @common_options
-def delete(filters: Filters, ids: tuple[str, ...], everything: bool, yes: bool, wait: float, common: Common) -> int:
-    """Remove messages for good, without a bounce. Asks on a terminal.
+def delete(
+    filters: Filters, ids: tuple[str, ...], bounce: bool, everything: bool, yes: bool, wait: float, common: Common
+) -> int:
+    """Remove messages for good, without a bounce unless it is asked for. Asks on a terminal.
 
     \b
     Examples:
       smartrelay queue delete 25X0LCH4YW6W9QYPF
       smartrelay queue delete --sender cron@host.example --yes
     """
+    if bounce:
+        from smartrelay.cli import giving_up
+
+        act = giving_up.prepared(common, giving_up.removed, wait)
+    else:
+        act = lambda spool, one: operate.delete(spool, one, wait=wait)  # noqa: E731
     chosen = select(common, ids, filters, everything=everything)
-    if chosen.ids and not yes and sys.stdin.isatty():
-        count = len(chosen.ids)
-        click.confirm(f"Delete {count} message{'' if count == 1 else 's'} for good?", abort=True, err=True)
-    return _each(common, chosen, "deleted", lambda spool, one: operate.delete(spool, one, wait=wait))
+    if not yes:
+        _confirm(chosen, "Delete {} and tell the senders?" if bounce else "Delete {} for good?")
+    return _each(common, chosen, "deleted", act)
+
+
+@queue.command("expire")
+@filter_options
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="Every message in the queue.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
+@common_options
+def expire(filters: Filters, ids: tuple[str, ...], everything: bool, yes: bool, wait: float, common: Common) -> int:
+    """Give messages up now, as if their lifetime were over: the senders get a bounce. Asks on a terminal.
+
+    \b
+    Examples:
+      smartrelay queue expire 25X0LCH4YW6W9QYPF
+      smartrelay queue expire --recipient '*@gone.example' --yes
+    """
+    from smartrelay.cli import giving_up
+
+    act = giving_up.prepared(common, giving_up.expired, wait)
+    chosen = select(common, ids, filters, everything=everything)
+    if not yes:
+        _confirm(chosen, "Give up {} and tell the senders?")
+    return _each(common, chosen, "given up", act)
 
 
 @queue.command("hold")
@@ -151,6 +199,13 @@ def release(filters: Filters, ids: tuple[str, ...], everything: bool, wait: floa
     """
     chosen = select(common, ids, filters, everything=everything, but=("new", "waiting"))
     return _each(common, chosen, "released", lambda spool, one: operate.release(spool, one, wait=wait))
+
+
+def _confirm(chosen: Chosen, question: str) -> None:
+    """Asks on a terminal. Raises click.Abort where the answer is no."""
+    count = len(chosen.ids)
+    if count and sys.stdin.isatty():
+        click.confirm(question.format(f"{count} message{'' if count == 1 else 's'}"), abort=True, err=True)
 
 
 def _each(common: Common, chosen: Chosen, done: str, act: Callable[[str, str], None]) -> int:

@@ -12,8 +12,9 @@ import click
 from smartrelay.cli.caller import Common
 from smartrelay.cli.options import Duration
 from smartrelay.errors import UsageError
-from smartrelay.spool import queue_id
+from smartrelay.spool import listing, queue_id
 from smartrelay.spool.listing import Entry, entries
+from smartrelay.spool.trouble import CorruptMessage, NoSuchMessage
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 STATES = ("new", "waiting", "held")
@@ -76,15 +77,42 @@ def filter_options(function: _F) -> _F:
     return wrapper  # type: ignore[return-value]
 
 
-def select(common: Common, ids: tuple[str, ...], filters: Filters, *, everything: bool, but: tuple[str, ...] = ()) -> Chosen:
-    """The messages that ids, filters or --all mean; but: states that a bulk never means. Raises UsageError for none."""
+def select(
+    common: Common,
+    ids: tuple[str, ...],
+    filters: Filters,
+    *,
+    everything: bool,
+    but: tuple[str, ...] = (),
+    each: Callable[[Entry], None] | None = None,
+) -> Chosen:
+    """The messages that ids, filters or --all mean. but: states that a bulk never means. each: is shown every message that is
+    meant and can be read. Raises UsageError for none."""
     if ids and (everything or filters):
         raise UsageError("name ids, or use --all or filters, not both")
     if not ids and not everything and not filters:
         raise UsageError("name ids, or say which messages by --all, --state, --sender, --recipient or --older-than")
     if ids:
         words = [word for one in ids for word in (sys.stdin.read().split() if one == "-" else [one])]
-        wanted = [queue_id.parse(word) for word in words]
-        return Chosen(common.enter_spool().spool, list(dict.fromkeys(wanted)))
-    spool = common.enter_spool().spool
-    return Chosen(spool, [entry.queue_id for entry in filters.of(entries(spool)) if entry.state not in but])
+        wanted = list(dict.fromkeys(map(queue_id.parse, words)))
+        spool = common.enter_spool().spool
+        if each is not None:
+            for entry in _readable(spool, wanted):
+                each(entry)
+        return Chosen(spool, wanted)
+    spool, found = common.enter_spool().spool, []
+    for entry in filters.of(entries(spool)):
+        if entry.state not in but:
+            found.append(entry.queue_id)
+            if each is not None:
+                each(entry)
+    return Chosen(spool, found)
+
+
+def _readable(spool: str, ids: Iterable[str]) -> Iterator[Entry]:
+    """Those of these messages that can be read; what is wrong with the others is said by who acts on them."""
+    for one in ids:
+        try:
+            yield listing.entry(spool, one)
+        except (NoSuchMessage, CorruptMessage):
+            continue

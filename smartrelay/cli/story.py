@@ -1,83 +1,92 @@
 """`smartrelay queue show`: one message's story."""
 
 import json
-import time
+import shutil
+import sys
+from collections.abc import Sequence
 
 import click
 
-from smartrelay.cli.listing import as_object, queue_name, reason
-from smartrelay.spool.history import results
-from smartrelay.spool.journal import Event
+from smartrelay import duration
+from smartrelay.cli.expiry import Expiry
+from smartrelay.cli.listing import age, as_object, expires, queue_name, reason, recipients
+from smartrelay.cli.moment import moment
+from smartrelay.cli.timeline import filled, timeline
+from smartrelay.cli.way import Way
+from smartrelay.errors import ConfigError
+from smartrelay.mail.status import Status, visible
 from smartrelay.spool.listing import Entry
 
-_WORDS = {"hold": "held by an operator", "release": "released by an operator", "retry": "made due by an operator"}
+Ways = list[tuple[list[str], Way]]
+"""Recipients, and the way that they go together."""
 
 
-def write_story(entry: Entry, *, as_json: bool) -> None:
-    """Envelope, state, each attempt, and when it goes next."""
+def write_story(
+    entry: Entry, expiry: Expiry | None, ways: Ways | ConfigError, why: Sequence[str], now: float, *, as_json: bool
+) -> None:
+    """Envelope, state, which way it goes, what happened, why it waits, when it goes next, and when it is given up. expiry: None
+    where that is not known. ways: or what is wrong with the configuration. why: sentences."""
     if as_json:
-        click.echo(json.dumps({**as_object(entry), "path": entry.path, "journal": entry.history.events}))
+        known = None if isinstance(ways, ConfigError) else [{"recipients": to, **way.as_dict()} for to, way in ways]
+        more = {"age": age(entry, expiry), "recipients": recipients(entry), "why": why, "path": entry.path, "ways": known}
+        click.echo(json.dumps({**as_object(entry, expiry), **more, "journal": entry.history.events}))
         return
-    envelope = entry.envelope
-    lines = [
-        f"Queue id     {entry.queue_id} ({queue_name(entry)})",
-        f"Arrived      {_moment(envelope.arrived)}, from uid {envelope.uid}",
-        f"Message-ID   {envelope.message_id}",
-        f"Size         {envelope.facts.octets} octets",
-        f"File         {entry.path}",
-        f"Sender       <{envelope.reverse_path}>",
-    ]
-    for index, recipient in enumerate(envelope.recipients):
-        status = entry.history.last[index]
-        lines.append(
-            f"Recipient    <{recipient.address}>: {f'{status.action}, {reason(status)}' if status else 'not tried yet'}"
-        )
-    lines += _events(entry)
-    lines.append(_next(entry))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+    lines = [line for head, text in (*_envelope(entry), *_ways(ways, now)) for line in filled(f"{head:<13}", text, width)]
+    lines += ["", "What happened:", *timeline(entry, width), ""]
+    for sentence in (*why, *_next(entry, now), *_end(entry, expiry, now)):
+        lines += filled("", sentence, width)
     click.echo("\n".join(lines))
 
 
-def _events(entry: Entry) -> list[str]:
-    lines = []
-    for event in entry.history.events:
-        when = _moment(event.get("time", 0))
-        if event["event"] == "attempt":
-            lines += [f"  {when}  {line}" for line in _attempt(entry, event)]
-            if "notice" in event:
-                lines.append(f"  {when}  a bounce was called for")
-        elif event["event"] == "postponed":
-            turn = _moment(event.get("until") or 0)
-            lines.append(f"  {when}  the rate of {event.get('relay')} was used up; its turn comes {turn}")
-        elif event["event"] in _WORDS:
-            lines.append(f"  {when}  {_WORDS[event['event']]}")
-        elif event["event"] == "bounced":
-            lines.append(f"  {when}  the bounce was queued")
-    return ["What happened:", *lines] if lines else []
+def _ways(ways: Ways | ConfigError, now: float) -> list[tuple[str, str]]:
+    if isinstance(ways, ConfigError):
+        return [("Way", visible(f"not known: {ways}"))]
+    return [("Way", f"{way.words(now)}{f' for {_listed(to)}' if len(ways) > 1 else ''}") for to, way in ways]
 
 
-def _attempt(entry: Entry, event: Event) -> list[str]:
-    try:
-        found = results(event)
-    except (KeyError, TypeError, ValueError):
-        return ["an attempt that cannot be read"]
-    recipients = entry.envelope.recipients
-    return [
-        f"{status.action} <{recipients[index].address}> by {event['relay']}{f' while {status.phase}' if status.phase else ''}: "
-        f"{status.dsn} {reason(status)}"
-        for index, status in found
-        if index < len(recipients)
+def _listed(addresses: list[str]) -> str:
+    more = f" and {len(addresses) - 5} more" if len(addresses) > 5 else ""
+    return f"{', '.join(f'<{address}>' for address in addresses[:5])}{more}"
+
+
+def _envelope(entry: Entry) -> list[tuple[str, str]]:
+    envelope = entry.envelope
+    rows = [
+        ("Queue id", f"{entry.queue_id} ({queue_name(entry)})"),
+        ("Arrived", f"{moment(envelope.arrived)}, from uid {envelope.uid}"),
+        ("Message-ID", envelope.message_id),
+        ("Size", f"{envelope.facts.octets} octets"),
+        ("File", entry.path),
+        ("Sender", f"<{envelope.reverse_path}>"),
     ]
+    alike: dict[Status | None, list[str]] = {}
+    for recipient, status in zip(envelope.recipients, entry.history.last, strict=True):
+        alike.setdefault(status, []).append(f"<{recipient.address}>")
+    for status, named in alike.items():
+        came = f"{status.action}, {reason(status)}" if status else "not tried yet"
+        rows.append(("Recipient" if len(named) == 1 else "Recipients", f"{', '.join(named)}: {came}"))
+    return rows
 
 
-def _next(entry: Entry) -> str:
+def _next(entry: Entry, now: float) -> list[str]:
     if entry.state == "held":
-        return "It is held and goes nowhere until it is released."
-    now = time.time()
-    return "It goes with the next pass." if entry.due <= now else f"Next attempt {_moment(entry.due)}."
+        return []
+    if entry.due <= now:
+        return ["It goes with the next pass."]
+    return [f"Next attempt {moment(entry.due)}, in {duration.short(entry.due - now)}."]
 
 
-def _moment(seconds: float) -> str:
-    try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-    except (TypeError, ValueError, OverflowError, OSError):
-        return "at an unknown time"
+def _end(entry: Entry, expiry: Expiry | None, now: float) -> list[str]:
+    if expiry is None:
+        return ["When it is given up is not known, for the configuration cannot be read."]
+    found = age(entry, expiry)
+    if found is None:
+        return []
+    aged = f"{duration.short(found)} of {duration.short(expiry.lifetime)}"
+    at = expires(entry, expiry)
+    if at is None:
+        return [f"Of its lifetime {aged} are over."]
+    if at <= now:
+        return [f"Its lifetime is over ({aged}): it is given up with its next attempt, unless that delivers it."]
+    return [f"It expires about {moment(at)}, if it is not held or offline until then (of its lifetime {aged} are over)."]

@@ -19,6 +19,11 @@ _TEXT = """\
 #recipient = ["*"]                      # which recipients; absent: any
 #hosts = ["smtp+tls://smtp.example.org:587"]   # tried in order
 #auth = { user = "me", secret = "file:@DIRECTORY@/work.secret" }
+#rate = "500/h"                         # at most; the rest waits for its turn
+
+#[[relay]]
+#name = "direct"
+#hosts = ["mx"]                         # the mail exchangers of each recipient's domain
 
 #[queue]
 #retry = ["1m", "5m", "15m", "30m", "1h", "2h", "3h"]   # the last repeats

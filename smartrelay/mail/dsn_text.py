@@ -87,7 +87,7 @@ def _failed(_: Origin, found: list[Outcome]) -> str:
 
 
 def _expired(origin: Origin, found: list[Outcome]) -> str:
-    return f"It was tried for {_age(origin, found)}, and could not be delivered to {_these(found)}. It will not be tried again."
+    return f"It could not be delivered to {_these(found)} within {_age(origin, found)}. It will not be tried again."
 
 
 def _delayed(origin: Origin, found: list[Outcome]) -> str:

@@ -1,6 +1,7 @@
 """Reading envelopes back from the spool, checked once, here, so that everything after may trust them."""
 
 from json import JSONDecoder
+from typing import Any
 
 from smartrelay.errors import AddressError
 from smartrelay.mail.address import canonical
@@ -11,7 +12,10 @@ LONGEST_LINE = 64 << 20
 """No envelope is longer than this many octets: 10,000 recipients of 1,000 characters fit five times."""
 
 
-_decode = JSONDecoder().decode
+_decode = JSONDecoder().raw_decode
+_FACTS = ("stored", "octets", "longest", "eight_bit", "nul", "bare_cr")
+_ALWAYS = 6 + len(_FACTS)
+"""Members that every envelope has."""
 
 
 class BadEnvelope(ValueError):
@@ -26,22 +30,22 @@ def read(line: bytes) -> Envelope:
     if not line.startswith(FIELD):
         raise BadEnvelope("its first line is no Smartrelay-Envelope")
     try:
-        data = _decode(line[len(FIELD) :].decode("ascii"))
+        text = line[len(FIELD) :].decode("ascii").strip()
+        data, end = _decode(text)
+        if end != len(text):
+            raise BadEnvelope("its envelope is followed by something else")
         if data["v"] != VERSION:
             raise BadEnvelope(f"its envelope has version {data['v']!r}, this program reads {VERSION}")
-        facts = Facts(*[_count(data[name]) for name in ("stored", "octets", "longest", "eight_bit", "nul", "bare_cr")])
-        origin, number = data.get("notice_of", ("", 0))
         envelope = Envelope(
-            reverse_path=_checked(data["sender"]) if data["sender"] else "",
-            recipients=[_read_recipient(item) for item in _list(data["recipients"])],
-            arrived=_moment(data["arrived"]),
-            uid=int(data["uid"]),
-            message_id=printable(str(data["message_id"])),
-            ret=_word(data.get("ret", "")),
-            envid=printable(str(data.get("envid", ""))),
-            notice_of=(str(origin), int(number)),
-            facts=facts,
+            _checked(data["sender"]) if data["sender"] else "",
+            [_read_recipient(item) for item in _list(data["recipients"])],
+            _moment(data["arrived"]),
+            int(data["uid"]),
+            printable(str(data["message_id"])),
+            facts=Facts(*_counts([data[name] for name in _FACTS])),
         )
+        if len(data) > _ALWAYS:
+            _read_options(envelope, data)
     except BadEnvelope:
         raise
     except (AddressError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -49,6 +53,14 @@ def read(line: bytes) -> Envelope:
     if not envelope.recipients:
         raise BadEnvelope("its envelope has no recipient")
     return envelope
+
+
+def _read_options(envelope: Envelope, data: dict[str, Any]) -> None:
+    """What few envelopes have."""
+    envelope.ret = _word(data.get("ret", ""))
+    envelope.envid = printable(str(data.get("envid", "")))
+    origin, number = data.get("notice_of", ("", 0))
+    envelope.notice_of = (str(origin), int(number))
 
 
 def _read_recipient(item: object) -> Recipient:
@@ -63,10 +75,11 @@ def _list(value: object) -> list[object]:
     return value
 
 
-def _count(value: object) -> int:
-    if not isinstance(value, int) or not 0 <= value < 10**12:
-        raise ValueError(f"{value!r} is no number of octets")
-    return value
+def _counts(values: list[Any]) -> list[int]:
+    wrong = [value for value in values if not isinstance(value, int) or not 0 <= value < 10**12]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is no number of octets")
+    return values
 
 
 def _moment(value: object) -> float:

@@ -4,6 +4,7 @@ import errno
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from smartrelay.config import Limits
@@ -13,17 +14,19 @@ from smartrelay.mail.trace import received
 from smartrelay.maillog import MailLog
 from smartrelay.relay.backlog import Backlog, Item
 from smartrelay.relay.blame import Judgement, Scope, judge
-from smartrelay.relay.budget import SOON, Budgets
+from smartrelay.relay.budget import Budgets
 from smartrelay.relay.connections import Connections
 from smartrelay.relay.course import END, Course, Stop
 from smartrelay.relay.hosts import Hosts
 from smartrelay.relay.ledger import Consignment, Ledger
 from smartrelay.relay.pace import Pace
+from smartrelay.relay.quota import SOON
 from smartrelay.relay.report import Report
 from smartrelay.routing.candidates import Candidate
-from smartrelay.routing.relays import NextHop
+from smartrelay.routing.relays import OPPORTUNISTIC, NextHop
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.smtp.session import RECIPIENTS
+from smartrelay.spool.incidents import ACCOUNT
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
 if TYPE_CHECKING:
@@ -121,11 +124,8 @@ class _AttemptManager:
             self._full = stop[1]
             if not self._hosts.enter(stop[1]):
                 return
-            try:
-                if not self._connect(stop):
-                    return
-            finally:
-                self._hosts.leave(stop[1])
+            if not self._connect(stop):
+                return
 
     def _connect(self, stop: Stop) -> bool:
         """One connection from its opening to its end; False when this worker is of no more use."""
@@ -134,17 +134,24 @@ class _AttemptManager:
         try:
             relayer = self._factory.build_relayer(stop, self)
         except ConfigError as error:
+            self._report.misconfigured = True
             relayer = Answer(Phase.TLS, trouble=Trouble.CONFIGURATION, text=str(error))
         finally:
-            self.connections.opened(stands=not isinstance(relayer, Answer | None))
+            stands = not isinstance(relayer, Answer | None)
+            self.connections.opened(stands=stands)
+            if not stands:
+                self._hosts.leave(stop[1])
         if isinstance(relayer, Answer):
             return self.notify_no_connection(stop, relayer)
         self._hosts.answered(stop[1])
+        if relayer.session.client.tls:
+            self._log.secured(relayer.session.peer, relayer.session.client.tls, verified=stop[1].endpoint.tls != OPPORTUNISTIC)
         self._report.add(connections=1)
         try:
             relayer.run()
         finally:
             self.connections.ended()
+            self._hosts.leave(stop[1])
             self.notify_done(stop, relayer.completed, relayer.last_trouble)
         return not relayer.retired
 
@@ -168,9 +175,10 @@ class _AttemptManager:
         except OSError as error:
             self._spool_trouble(item.queue_id, error)
             return None
-        waiting = message.history.waiting
-        still = set(waiting)
-        wanted = waiting if item.recipients is None else [index for index in item.recipients if index in still]
+        wanted = message.history.waiting
+        if item.recipients is not None:
+            still = set(wanted)
+            wanted = [index for index in item.recipients if index in still]
         consignment = Consignment(message, self.hop.name, wanted[:RECIPIENTS], self._clock(), retried=item.retried)
         if not wanted:
             self._let_go(consignment)
@@ -200,7 +208,8 @@ class _AttemptManager:
         is waited for here: "14/s" is a pace."""
         if self._budgets is None:
             return True
-        while (turn := self._budgets.take(self.hop.name)) and not self._stopping.is_set():
+        arrived = consignment.message.envelope.arrived
+        while (turn := self._budgets.take(self.hop.name, arrived)) and not self._stopping.is_set():
             wait = turn - self._clock()
             if wait > SOON:
                 try:
@@ -228,8 +237,9 @@ class _AttemptManager:
 
     def notify_success(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
         """These recipients have their mail."""
-        with self._lock:
-            self._fruitless = 0
+        if self._fruitless:
+            with self._lock:
+                self._fruitless = 0
         self.connections.succeeded()
         self._note(consignment, statuses)
 
@@ -290,7 +300,7 @@ class _AttemptManager:
         """
         _, candidate = stop
         judgement = judge(answer, str(candidate), exchanger=candidate.exchanger)
-        if judgement.scope is Scope.HOST and self.connections.refused():
+        if judgement.scope is Scope.HOST and (self.connections.refused() or self._hosts.is_full(candidate)):
             return False
         self._leave(stop, judgement, answer)
         return True
@@ -301,6 +311,9 @@ class _AttemptManager:
             self._ledger.settle()
         except OSError as error:
             self._spool_trouble("settling", error)
+        if completed and not (trouble is not None and trouble.scope is Scope.ACCOUNT):
+            # that a session stands says less: some servers let everybody in, and say 530 to MAIL
+            self._ledger.incidents.end(ACCOUNT, self.hop.name)
         if trouble is None or trouble.scope not in (Scope.HOST, Scope.ACCOUNT, Scope.MESSAGE):
             return
         with self._lock:
@@ -321,9 +334,16 @@ class _AttemptManager:
             self._fruitless = 0
             self.connections.begin()
         if judgement.scope is Scope.ACCOUNT:
-            sentence = f"relay {self.hop.name} cannot be used: {judgement.status.text}; its mail waits until this is put right"
-            if self._report.complain(sentence):
-                self._log.error(sentence)
+            self._complain_of_account(judgement.status)
+
+    def _complain_of_account(self, status: Status) -> None:
+        why = status.text
+        if status.code == _UNAUTHENTICATED and self.hop.auth is None:
+            why += " (there is no auth in its [[relay]])"
+        sentence = f"relay {self.hop.name} cannot be used: {why}; its mail waits until this is put right"
+        self._ledger.incidents.note(ACCOUNT, self.hop.name, sentence)
+        if self._report.complain(sentence):
+            self._log.error(sentence)
 
     def _strand(self) -> None:
         """This machine is offline: the mail stays as it is, and no attempt has been made."""
@@ -333,12 +353,15 @@ class _AttemptManager:
     def _end_rest(self, status: Status, number: int) -> None:
         """Every message that only the hosts from `number` on could have taken gets this status, without a connection."""
         notify = self.notify_failure if status.final else self.notify_deferred
-        while not self._stopping.is_set() and (item := self._backlog.take_stuck(number)) is not None:
-            consignment = self._consign(item)
-            if consignment is not None:
-                consignment.stop = END
-                notify(consignment, dict.fromkeys(consignment.recipients, status))
-                self.notify_told(consignment)
+        hosts = [] if status.final else self._course.hosts(number)
+        # of a message that has left the queue nothing may be left but its line in the log
+        with nullcontext() if status.final else self._log.together():
+            while not self._stopping.is_set() and (item := self._backlog.take_stuck(number)) is not None:
+                consignment = self._consign(item)
+                if consignment is not None:
+                    consignment.stop, consignment.hosts = END, hosts
+                    notify(consignment, dict.fromkeys(consignment.recipients, status))
+                    self.notify_told(consignment)
 
     def defer_unknown(self, consignment: Consignment, error: BaseException) -> None:
         """A bug of ours must not bounce or lose mail: whatever has no status yet waits (law 2)."""

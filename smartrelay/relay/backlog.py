@@ -2,11 +2,10 @@
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(slots=True)
-class Item:
+class Item(NamedTuple):
     """A planned message: for which recipients (None: all that wait), whether a dying session gave it back, and the stop of the
     hop's course from which on it may be handed over."""
 

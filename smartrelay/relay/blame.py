@@ -69,6 +69,7 @@ _BY_TROUBLE: dict[Trouble, tuple[Scope, str, str]] = {
     Trouble.TIMEOUT: (_H, DEFERRED, "4.4.2"),
     Trouble.LOST: (_M, DEFERRED, "4.4.2"),
     Trouble.PROTOCOL: (_M, DEFERRED, "4.5.0"),
+    Trouble.LOOP: (_H, DEFERRED, "4.4.6"),
     Trouble.TLS: (_H, DEFERRED, "4.7.5"),
     Trouble.NO_TLS: (_A, DEFERRED, "4.7.4"),
     Trouble.CERTIFICATE: (_A, DEFERRED, "4.7.5"),

@@ -2,106 +2,30 @@
 
 import json
 import math
-import os
-import stat
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from itertools import accumulate
+from collections.abc import Callable, Mapping
 
-from smartrelay.config import Config, Rate
-from smartrelay.spool.durable import DIRECTORY_MODE, FILE_MODE, remove, write_all
-
-SOON = 2.0
-"""Seconds within which a turn is waited for, the message in hand: "14/s" is a pace, not a reason to defer."""
-
-_SLOTS = 64
-"""What was taken in this part of the window counts as taken at once, when the last of it was."""
-
-_WHOLE = 60.0
-"""From a window of so many seconds on, budget returns at whole seconds only; in a shorter one that would waste too much."""
+from smartrelay.config import Config
+from smartrelay.relay.quota import Quota, Slot
+from smartrelay.spool import notes
+from smartrelay.values import Rate
 
 _LARGEST, _MOST_SLOTS, _MOST_TAKEN, _NEVER = 1 << 24, 1000, 1_000_000_000, 1e11
 """Octets, slots, messages and Unix seconds that no file of ours has: what has more was made by another hand."""
-
-Slot = tuple[float, int]
-"""When the last of it was taken (Unix seconds), and how many messages."""
-
-
-class _Window:
-    """What was taken from one budget and counts still. line: how many wait for what returns next."""
-
-    def __init__(self, rate: Rate, slots: Iterable[Slot]) -> None:
-        self._rate = rate
-        self._slot = rate.seconds / _SLOTS
-        self.slots: deque[Slot] = deque(sorted(slots))
-        self._taken = sum(number for _, number in self.slots)
-        self.line = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether nothing can be taken now."""
-        return self._taken >= self._rate.messages
-
-    def look(self, now: float) -> None:
-        """Lets go what has left the window."""
-        ahead = 0
-        while self.slots and self.slots[-1][0] > now:
-            ahead += self.slots.pop()[1]
-        if ahead:
-            # the clock was set back: who knows when that was, but it must not count for longer than from now on
-            self.slots.append((now, ahead))
-        while self.slots and self._returns(self.slots[0][0]) <= now:
-            self._taken -= self.slots.popleft()[1]
-            self.line = 0
-
-    def add(self, now: float) -> None:
-        """Takes one."""
-        number = 1
-        if self.slots and self.slots[-1][0] // self._slot == now // self._slot:
-            number += self.slots.pop()[1]
-        self.slots.append((now, number))
-        self._taken += 1
-
-    def give_back(self, taken: float, now: float) -> None:
-        """Gives back one that was taken at `taken` or later, if it counts still.
-
-        The oldest is let go, whichever it was: what went out later counts no shorter than it must.
-        """
-        if self.slots and taken <= now < self._returns(taken):
-            last, number = self.slots.popleft()
-            if number > 1:
-                self.slots.appendleft((last, number - 1))
-            self._taken -= 1
-
-    def turn(self) -> float:
-        """When the next in line can take one, if all before him do so in their turn. The budget must be full."""
-        rounds, place = divmod(self.line, self._rate.messages)
-        place += self._taken - self._rate.messages
-        upto = accumulate(number for _, number in self.slots)
-        last = next(last for (last, _), end in zip(self.slots, upto, strict=True) if place < end)
-        return self._returns(last) + rounds * self._rate.seconds
-
-    def _returns(self, taken: float) -> float:
-        at = taken + self._rate.seconds
-        return math.ceil(at) if self._rate.seconds >= _WHOLE else at
 
 
 class Budgets:
     """What may be sent now, and when the rest may. All methods may be called from several threads.
 
     Counted is each message for which a transaction is about to begin, once for each consignment: its recipients at one
-    next hop, however many. Any window of `seconds`, wherever it begins, has at most `messages`. What was taken is kept in
-    slots, so that memory and file stay small; a slot counts until its last message has left the window, at most one part
-    in 64 longer than it must. Two things can't be known: how far a clock has jumped ahead, and what was taken between
-    the last `save` and a crash.
+    next hop, however many. Any window of `seconds`, wherever it begins, has at most `messages`. Two things can't be known:
+    how far a clock has jumped ahead, and what was taken between the last `save` and a crash.
 
-    A turn is a forecast, not a claim: who asks when there is budget gets it. Still the oldest goes first. A pass asks for
-    its due mail oldest first, and in a window of a minute or more budget returns at whole seconds, which is when deferred
-    mail becomes due: nothing can be taken in between. So turns need not be kept; the names of the messages hold them.
-    Once budget has returned, those who ask are told the next turns as if nobody stood in line: some will be told
-    another one when they come, which costs a rename, but no one is sent behind mail that came after his.
+    Turns are not kept from pass to pass, for the names of the messages hold them; nor does it matter to the rate, for a turn
+    is no permission: who comes back asks again. Old mail is not left behind all the same. Budget returns at whole seconds,
+    when deferred mail becomes due, and a pass asks for its due mail oldest first. In a pass that goes on, what returns is
+    kept for those who were told to come then, and who waited in vain is told the next return, before all that came later.
 
     path: the file; only the pass that holds the spool's lock has it. rates: by the name of the relay, "" for all relays
     together. horizon: seconds beyond which no turn is set. clock: Unix seconds. warn: told in a sentence of a file that
@@ -131,51 +55,50 @@ class Budgets:
             why = (error.strerror if isinstance(error, OSError) else "") or "it is not what we write"
             warn(f"cannot read the rate budgets in {path}: {why}; what was sent before counts no more")
             before = {}
-        self._windows = {name: _Window(rate, before.get(name, ())) for name, rate in rates.items()}
+        self._quotas = {name: Quota(rate, before.get(name, ())) for name, rate in rates.items()}
 
     @classmethod
-    def of(cls, config: Config, warn: Callable[[str], None]) -> "Budgets | None":
+    def of(cls, config: Config, warn: Callable[[str], None], clock: Callable[[], float] = time.time) -> "Budgets | None":
         """The budgets of `config`, as its spool remembers them; None where no rate is set."""
         rates = {relay.name: relay.rate for relay in config.relays} | {"": config.limits.rate}
         limited = {name: rate for name, rate in rates.items() if rate is not None}
         if not limited:
             return None
-        return cls(f"{config.spool}/var/rates.json", limited, horizon=config.horizon, warn=warn)
+        return cls(f"{config.spool}/var/rates.json", limited, horizon=config.horizon, clock=clock, warn=warn)
 
-    def take(self, name: str) -> float:
-        """Takes one message for the relay `name` from its own budget and from the global one, or from neither.
+    def take(self, name: str, arrived: float) -> float:
+        """Takes one message, that arrived then, for the relay `name` from its own budget and from the global one, or from
+        neither.
 
-        0.0 when it was taken. Else the Unix time at which this message's turn comes: within SOON it is to be waited for
-        and asked again; a later one is in whole seconds, in the order of asking, and not beyond the horizon.
+        0.0 when it was taken. Else the Unix time at which this message's turn comes: within `quota.SOON`, which is to be
+        waited for and asked again; or later, in whole seconds, in the order of asking, and not beyond the horizon.
         """
-        windows = self._of(name)
-        if not windows:
+        quotas = self._of(name)
+        if not quotas:
             return 0.0
         with self._lock:
             now = self._clock()
-            for window in windows:
-                window.look(now)
-            full = [window for window in windows if window.full]
-            if not full:
-                for window in windows:
-                    window.add(now)
+            for quota in quotas:
+                quota.look(now)
+            empty = [quota for quota in quotas if not quota.has(arrived)]
+            if not empty:
+                for quota in quotas:
+                    quota.add(now, arrived)
                 self._changed = True
                 return 0.0
-            # the line is that of the budget that keeps it longest: another relay must not wait behind it
-            last = max(full, key=_Window.turn)
-            turn = last.turn()
-            if turn - now <= SOON:
-                return turn
-            last.line += 1
-            return min(float(math.ceil(turn)), now + self._horizon)
+            # it waits for the budget that keeps it longest, and no other relay's mail waits behind it there
+            turn, last = max(((quota.turn(now, arrived), quota) for quota in empty), key=lambda found: found[0])
+            turn = min(turn, math.floor(now + self._horizon))
+            last.tell(turn, arrived)
+            return turn
 
     def give_back(self, name: str, taken: float) -> None:
         """Gives back one message that was not sent: its session ended before it began. taken: the time before `take`."""
         with self._lock:
             now = self._clock()
-            for window in self._of(name):
-                window.look(now)
-                window.give_back(taken, now)
+            for quota in self._of(name):
+                quota.look(now)
+                quota.give_back(taken, now)
                 self._changed = True
 
     def save(self) -> None:
@@ -183,9 +106,9 @@ class Budgets:
         with self._lock:
             if not self._changed:
                 return
-            text = json.dumps({"taken": {name: list(window.slots) for name, window in self._windows.items()}})
+            text = json.dumps({"taken": {name: list(quota.slots) for name, quota in self._quotas.items()}})
             try:
-                _write(self._path, text.encode("ascii"))
+                notes.write(self._path, text.encode("ascii"))
                 self._changed = False
             except OSError as error:
                 if not self._warned:
@@ -194,20 +117,13 @@ class Budgets:
                         f"cannot write the rate budgets to {self._path}: {error.strerror}; the next pass may send too much"
                     )
 
-    def _of(self, name: str) -> list[_Window]:
-        return [window for window in (self._windows.get(name), self._windows.get("")) if window is not None]
+    def _of(self, name: str) -> list[Quota]:
+        return [quota for quota in (self._quotas.get(name), self._quotas.get("")) if quota is not None]
 
 
 def _read(path: str) -> dict[str, list[Slot]]:
     """What was taken before this pass. Raises OSError, ValueError or RecursionError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("no plain file")
-        content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise ValueError("too long")
-    match json.loads(content):
+    match json.loads(notes.read(path, _LARGEST)):
         case {"taken": dict(taken)}:
             return {name: _slots(rows) for name, rows in taken.items()}
     raise ValueError("not what save writes")
@@ -224,23 +140,3 @@ def _slots(rows: object) -> list[Slot]:
             case _:
                 raise ValueError("no slot")
     return found
-
-
-def _write(path: str, content: bytes) -> None:
-    """Puts a whole file in the place of the one before. Raises OSError."""
-    draft = f"{path}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(draft, flags, FILE_MODE)
-    except FileNotFoundError:  # var/ may be deleted at any time
-        os.mkdir(os.path.dirname(path), DIRECTORY_MODE)
-        descriptor = os.open(draft, flags, FILE_MODE)
-    try:
-        try:
-            write_all(descriptor, content)
-        finally:
-            os.close(descriptor)
-        os.rename(draft, path)
-    except OSError:
-        remove(draft)
-        raise

@@ -8,7 +8,7 @@ from smartrelay.relay.hosts import Hosts
 from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import NextHop
 from smartrelay.routing.trouble import LookupFailed, RoutingError, Unreachable
-from smartrelay.smtp.dialogue import Answer, Phase
+from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 
 Stop = tuple[int, Candidate]
 
@@ -32,6 +32,7 @@ class Course:
         self._left: set[int] = set()
         self._reasons: dict[int, Status] = {}
         self._refusals = 0
+        self._loops = False
         self._nowhere: Status | None = None
         self.stranded = False
 
@@ -75,18 +76,28 @@ class Course:
                 return False
             self._left.add(number)
             self._reasons[number] = judgement.status
-            if answer is not None and self._hosts.is_out_of_reach(stops[number], answer):
+            if answer is not None and answer.trouble is Trouble.LOOP:
+                self._leave_ours(number)
+            elif answer is not None and self._hosts.is_out_of_reach(stops[number], answer):
                 self.stranded = True
             elif judgement.scope is Scope.HOST:
                 self._hosts.failed(stops[number], judgement)
             self._refusals += answer is not None and answer.phase in _NO_MAIL_HERE and answer.kind == 5
             return True
 
+    def _leave_ours(self, number: int) -> None:
+        """The exchanger at `number` is this host: those that are no better would hand the mail back to us (RFC 5321 section
+        5.1), and where there is no better one the mail has nowhere to go."""
+        stops = self._found()
+        ours = stops[number].preference
+        self._left |= {at for at, stop in enumerate(stops) if stop.exchanger and stop.preference >= ours}
+        self._loops = all(stop.exchanger and stop.preference >= ours for stop in stops)
+
     def reason(self, number: int = 0) -> Status:
         """Why no host from `number` on is left: what the last of them said.
 
         A domain whose every exchanger refuses all mail by a 5yz greeting takes none (RFC 5321 section 3.1); a relay that was
-        chosen by name makes a mistake.
+        chosen by name makes a mistake. Nor does one whose best exchanger is this host.
         """
         with self._lock:
             if self._nowhere is not None:
@@ -95,11 +106,17 @@ class Course:
             last = self._reasons.get(max((at for at in self._reasons if at >= number), default=END))
             if last is None:
                 return Status(DEFERRED, "4.4.4", "no host was found")
-            if self._refusals == len(stops) and all(stop.exchanger for stop in stops):
+            if self._loops or (self._refusals == len(stops) and all(stop.exchanger for stop in stops)):
                 return last._replace(action=FAILED, dsn="5" + last.dsn[1:])
             bases = {status.basis for at, status in self._reasons.items() if at >= number}
             # a relay that we could use but for our own account has not had its chance, whatever the others say
             return last._replace(basis=next(basis for basis in (OURS, ASKED, REMEMBERED) if basis in bases))
+
+    def hosts(self, number: int = 0) -> list[str]:
+        """The keys of the hosts from `number` on, where there are several: mail that was left without one waits for any."""
+        with self._lock:
+            found = [stop.key for stop in self._found()[number:]]
+            return found if len(found) > 1 else []
 
     def detour(self, number: int) -> int | None:
         """The stop behind `number`, for one message that the host there will not take from its sender; None where that host's

@@ -6,30 +6,42 @@ from typing import TYPE_CHECKING
 from smartrelay.config import Config
 from smartrelay.relay.course import Stop
 from smartrelay.relay.relayer import ESMTPManagedRelayer, SMTPManagedRelayer
-from smartrelay.routing.relays import Endpoint, NextHop
+from smartrelay.routing.candidates import Candidate
+from smartrelay.routing.relays import NextHop
 from smartrelay.smtp.connector import Connector, Target, connect
 from smartrelay.smtp.dialogue import Answer
 from smartrelay.smtp.opening import Policy, open_session
 from smartrelay.smtp.session import Session
+from smartrelay.smtp.transcript import Listener
 
 if TYPE_CHECKING:
     from smartrelay.relay.attempt import _AttemptManager
 
 
 class SMTPManagedRelayerFactory:
-    """Opens sessions of plain SMTP to the hosts of one next hop. live: the sessions that stand now."""
+    """Opens sessions of plain SMTP to the hosts of one next hop. live: the sessions that stand now. listener: who reads their
+    dialogues along."""
 
     relayer: type[SMTPManagedRelayer] = SMTPManagedRelayer
 
-    def __init__(self, hop: NextHop, config: Config, stopping: threading.Event, connector: Connector = connect) -> None:
+    def __init__(
+        self,
+        hop: NextHop,
+        config: Config,
+        stopping: threading.Event,
+        connector: Connector = connect,
+        listener: Listener | None = None,
+    ) -> None:
         self._hop = hop
         self._config = config
         self._stopping = stopping
         self._connector = connector
+        self._listener = listener
         self.live: set[Session] = set()
 
-    def policy(self, endpoint: Endpoint) -> Policy:
-        """How this next hop is spoken to at `endpoint`."""
+    def policy(self, candidate: Candidate) -> Policy:
+        """How this next hop is spoken to at `candidate`."""
+        endpoint = candidate.endpoint
         auth, relay = self._hop.auth, self._hop.relay
         return Policy(
             hostname=self._config.hostname,
@@ -45,6 +57,8 @@ class SMTPManagedRelayerFactory:
             window=relay.pipeline_window or self._config.limits.pipeline_window,
             certificate=relay.client_certificate,
             key=relay.client_key,
+            exchanger=candidate.exchanger,
+            listener=self._listener,
         )
 
     def build_relayer(self, stop: Stop, manager: "_AttemptManager") -> SMTPManagedRelayer | Answer:
@@ -54,7 +68,7 @@ class SMTPManagedRelayerFactory:
         target = Target(
             endpoint.host, endpoint.port, endpoint.path, self._hop.relay.source_address, addresses=candidate.addresses
         )
-        session = open_session(target, self.policy(endpoint), connector=self._connector)
+        session = open_session(target, self.policy(candidate), connector=self._connector)
         if isinstance(session, Answer):
             return session
         self.live.add(session)
@@ -67,3 +81,11 @@ class ESMTPManagedRelayerFactory(SMTPManagedRelayerFactory):
     """Opens ESMTP sessions."""
 
     relayer = ESMTPManagedRelayer
+
+
+def factory_for(
+    hop: NextHop, config: Config, stopping: threading.Event, listener: Listener | None = None
+) -> SMTPManagedRelayerFactory:
+    """The factory that speaks what a next hop's rule asks for."""
+    kind = ESMTPManagedRelayerFactory if hop.protocol == "esmtp" else SMTPManagedRelayerFactory
+    return kind(hop, config, stopping, listener=listener)

@@ -10,12 +10,14 @@ from smartrelay.config import Config
 from smartrelay.mail.status import ASKED, DEFERRED, REMEMBERED, Status
 from smartrelay.relay.blame import Judgement
 from smartrelay.routing.bad_hosts import BadHosts
-from smartrelay.routing.candidates import Candidate, candidates, key_of
+from smartrelay.routing.candidates import Candidate, candidates, keys_of
 from smartrelay.routing.mx import MXCalculator
+from smartrelay.routing.nameserver import are_out_of_reach, of_system
 from smartrelay.routing.network import is_local, is_offline
 from smartrelay.routing.relays import Endpoint, NextHop, Routes
-from smartrelay.routing.resolver import UNREACHABLE, DNSResolver, Resolver
+from smartrelay.routing.resolver import DNSResolver, Resolver
 from smartrelay.smtp.dialogue import Answer, Trouble
+from smartrelay.spool.history import History
 from smartrelay.spool.lock import hosts_lock
 
 SMTP_PORT = 25
@@ -29,7 +31,7 @@ class Hosts:
 
     calculator: finds mail exchangers; None where no rule asks for any. most: connections to one host at once. forgiving: bad
     hosts are tried like any other (`flush --all`). offline: whether this machine has no way to anywhere; asked only after a
-    failure. unresolved: whether no resolver at all can be reached; asked likewise.
+    failure. unresolved: whether the system has no DNS server that can be reached; asked likewise.
     """
 
     def __init__(
@@ -40,7 +42,7 @@ class Hosts:
         *,
         forgiving: bool = False,
         offline: Callable[[], bool],
-        unresolved: Callable[[str], bool],
+        unresolved: Callable[[], bool],
         shuffle: Callable[[list[Endpoint]], None] = random.shuffle,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -54,13 +56,29 @@ class Hosts:
         self._clock = clock
         self._lock = threading.Lock()
         self._connections: dict[str, int] = {}
+        self._allowed: dict[str, int] = {}
 
     @classmethod
-    def of(cls, config: Config, routes: Routes, warn: Callable[[str], None], *, forgiving: bool = False) -> "Hosts":
+    def of(
+        cls,
+        config: Config,
+        routes: Routes,
+        warn: Callable[[str], None],
+        *,
+        forgiving: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> "Hosts":
         """What `config` says of hosts, with the memory of its spool. warn: takes a sentence of what is wrong with that."""
-        spool = config.spool
-        memory = BadHosts(f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=config.mx.bad_host_timeout, warn=warn)
+        spool, timeout = config.spool, config.mx.bad_host_timeout
+        memory = BadHosts(f"{spool}/hosts.json", lambda: hosts_lock(spool), timeout=timeout, clock=clock, warn=warn)
         resolver = DNSResolver(config.mx.nameservers, config.timeouts.lookup)
+        return cls.asking(config, routes, resolver, memory, forgiving=forgiving)
+
+    @classmethod
+    def asking(
+        cls, config: Config, routes: Routes, resolver: Resolver, memory: BadHosts, *, forgiving: bool = False
+    ) -> "Hosts":
+        """What `config` says of hosts, with a resolver and a memory that are given."""
         calculator = _calculator(config, resolver, memory) if routes.ask_for_exchangers else None
         return cls(
             calculator,
@@ -68,7 +86,7 @@ class Hosts:
             config.limits.max_connections_per_host,
             forgiving=forgiving,
             offline=is_offline,
-            unresolved=lambda host: resolver.ask(host, "A").outcome == UNREACHABLE,
+            unresolved=lambda: are_out_of_reach(of_system()),
         )
 
     def candidates(self, hop: NextHop) -> list[Candidate]:
@@ -93,26 +111,36 @@ class Hosts:
     def enter(self, candidate: Candidate) -> bool:
         """Counts a connection that is about to be made; False where the host has as many as it may have."""
         with self._lock:
-            count = self._connections.get(candidate.key, 0)
-            if count >= self._most:
+            if not self.has_room(candidate):
                 return False
-            self._connections[candidate.key] = count + 1
+            self._connections[candidate.key] = self._connections.get(candidate.key, 0) + 1
             return True
 
     def leave(self, candidate: Candidate) -> None:
-        """A connection has ended."""
+        """A connection has ended, or could not be made."""
         with self._lock:
             self._connections[candidate.key] -= 1
             if not self._connections[candidate.key]:
                 del self._connections[candidate.key]
+                self._allowed.pop(candidate.key, None)
 
     def has_room(self, candidate: Candidate) -> bool:
         """Whether one more connection may be made."""
-        return self._connections.get(candidate.key, 0) < self._most
+        key = candidate.key
+        return self._connections.get(key, 0) < min(self._most, self._allowed.get(key, self._most))
 
     def answered(self, candidate: Candidate) -> None:
         """A session stands: the host is good."""
         self.memory.mark_good(candidate.key)
+
+    def is_full(self, candidate: Candidate) -> bool:
+        """Whether a host that has refused a connection is not down but full, because others stand, of whatever next hop, or
+        are just being made and will know. Then it is allowed no more than those, until all are over."""
+        with self._lock:
+            others = self._connections.get(candidate.key, 0)
+            if others:
+                self._allowed[candidate.key] = others
+            return others > 0
 
     def failed(self, candidate: Candidate, judgement: Judgement) -> None:
         """The host could not be used, and will be left alone for a while."""
@@ -123,14 +151,21 @@ class Hosts:
         if answer.trouble is Trouble.NO_NETWORK:
             return self._offline()
         if answer.trouble is Trouble.NO_HOST:
-            return self._offline() or self._unresolved(candidate.endpoint.host)
+            return self._offline() or self._unresolved()
         return False
 
-    def has_recovered(self, hop: NextHop, statuses: Iterable[Status | None]) -> bool:
-        """Whether a host has recovered in this pass that mail with these latest statuses waits for."""
-        keys = {key_of(status.host) for status in statuses if status is not None and status.host}
-        keys |= {Candidate(endpoint).key for endpoint in hop.endpoints if not endpoint.exchangers}
-        return not keys.isdisjoint(self.memory.recovered)
+    def has_recovered(self, history: History) -> bool:
+        """Whether a host has recovered in this pass that mail with this history was put off for. Mail that was not tried yet
+        waits for no host: for its turn by a rate, say."""
+        return not awaited(None, history, history.waiting).isdisjoint(self.memory.recovered)
+
+
+def awaited(hop: NextHop | None, history: History, recipients: Iterable[int]) -> set[str]:
+    """The keys of the hosts that mail with this history waits for, at these of its recipients, as far as they are known
+    without a question to the DNS."""
+    recipients = list(recipients)
+    keys = keys_of(hop, [history.last[index] for index in recipients])
+    return keys.union(*(history.hosts.get(index, ()) for index in recipients))
 
 
 def _calculator(config: Config, resolver: Resolver, memory: BadHosts) -> MXCalculator:

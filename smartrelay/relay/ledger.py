@@ -9,7 +9,6 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 
 from smartrelay.config import Config
@@ -19,6 +18,7 @@ from smartrelay.relay.notices import Notices
 from smartrelay.relay.report import Report
 from smartrelay.relay.schedule import DOUBTFUL, age, longest_gap, next_attempt
 from smartrelay.spool.history import Mark, attempt, postponed
+from smartrelay.spool.incidents import DOUBT, Incidents
 from smartrelay.spool.message import MessageInHand
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import NoSuchMessage
@@ -27,26 +27,48 @@ _ROW = 900
 """Octets that one recipient's verdict may need in the journal."""
 
 
-@dataclass(slots=True)
 class Consignment:
     """One message for some of its recipients, at one next hop. statuses: what came of each, by index; fresh: those of them
-    that are not written down yet; elsewhere: those who are to be offered to another host. stop: where on the hop's course."""
+    that are not written down yet; elsewhere: those who are to be offered to another host. stop: where on the hop's course.
+    hosts: the keys of those of which none can be used, where there are several."""
 
-    message: MessageInHand
-    hop: str
-    recipients: list[int]
-    taken: float
-    statuses: dict[int, Status] = field(default_factory=dict)
-    fresh: dict[int, Status] = field(default_factory=dict)
-    elsewhere: set[int] = field(default_factory=set)
-    stop: int = 0
-    started: float = 0.0
-    retried: bool = False
+    __slots__ = (
+        "elsewhere",
+        "fresh",
+        "hop",
+        "hosts",
+        "message",
+        "queue_id",
+        "recipients",
+        "retried",
+        "started",
+        "statuses",
+        "stop",
+        "taken",
+    )
 
-    @property
-    def queue_id(self) -> str:
-        """The message's id."""
-        return self.message.queue_id
+    def __init__(
+        self,
+        message: MessageInHand,
+        hop: str,
+        recipients: list[int],
+        taken: float,
+        *,
+        fresh: dict[int, Status] | None = None,
+        retried: bool = False,
+    ) -> None:
+        self.message = message
+        self.queue_id = message.queue_id
+        self.hop = hop
+        self.recipients = recipients
+        self.taken = taken
+        self.started = 0.0
+        self.statuses: dict[int, Status] = {}
+        self.fresh = fresh or {}
+        self.elsewhere: set[int] = set()
+        self.stop = 0
+        self.hosts: list[str] = []
+        self.retried = retried
 
     @property
     def known(self) -> set[int]:
@@ -64,22 +86,24 @@ class Consignment:
         self.fresh = {index: status for index, status in self.fresh.items() if index not in statuses}
 
 
-@dataclass(slots=True)
 class _Work:
-    """What is left to do for one message in this pass. shares: how many next hops have not finished with it. tried: whether
-    anything came of it. until: when the first of the budgets returns that it waits for, 0 for none."""
+    """What is left to do for one message in this pass. shares: how many next hops have not finished with it. deferred:
+    whether anybody is to be tried again. until: when the first of the budgets returns that it waits for, 0 for none."""
 
-    shares: int
-    tried: bool = False
-    until: float = 0.0
-    users: int = 0
-    logged: bool = False
-    message: MessageInHand | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    __slots__ = ("deferred", "lock", "logged", "message", "shares", "until", "users")
+
+    def __init__(self, shares: int) -> None:
+        self.shares = shares
+        self.deferred = False
+        self.until = 0.0
+        self.users = 0
+        self.logged = False
+        self.message: MessageInHand | None = None
+        self.lock = threading.Lock()
 
 
 class Ledger:
-    """The messages that this pass has planned. share: random numbers from 0 to 1."""
+    """The messages that this pass has planned. share: random numbers from 0 to 1. incidents: what an operator must know of."""
 
     def __init__(
         self,
@@ -96,6 +120,8 @@ class Ledger:
         self._retry = config.retry
         self._lifetime = config.lifetime
         self._notices = Notices(queue, log, report, config.hostname, config.postmaster, config.warn_after, clock)
+        relays = [relay.name for relay in config.relays]
+        self.incidents = Incidents(config.spool, relays=relays, clock=clock, warn=log.warning)
         self._clock = clock
         self._share = share
         self._lock = threading.Lock()
@@ -146,7 +172,8 @@ class Ledger:
         """Before a transaction that may leave recipients waiting, or its sender to be told that it went well: room on disk for
         its verdicts, without which it would be sent again. Raises OSError."""
         message = consignment.message
-        if len(message.history.waiting) > 1 or self._notices.may_report(message):
+        history = message.history
+        if (history.count > 1 and len(history.waiting) > 1) or self._notices.may_report(message):
             with self._work[consignment.queue_id].lock:
                 message.journal.reserve(_ROW * (len(consignment.recipients) + 1))
 
@@ -156,12 +183,13 @@ class Ledger:
         message, now = consignment.message, self._clock()
         work = self._work[message.queue_id]
         with work.lock:
-            work.tried = True
             verdict = {index: self._aged(message, index, each, now) for index, each in statuses.items()}
-            notice = self._notices.call(message, verdict, now, partial(self._standing, message, verdict, now))
             ended = {index for index, status in verdict.items() if status.final}
-            if notice is not None or set(message.history.waiting) - ended:
-                message.record(attempt(now, consignment.hop, verdict, notice), sync=bool(ended) or notice is not None)
+            work.deferred = work.deferred or len(ended) < len(verdict)
+            notice = self._notices.call(message, verdict, now, partial(self._standing, message, verdict, now))
+            if notice is not None or not ended.issuperset(message.history.waiting):
+                event = attempt(now, consignment.hop, verdict, notice, consignment.hosts)
+                message.record(event, sync=bool(ended) or notice is not None)
             else:
                 # the unlink alone is the verdict when nothing waits and nobody has to be told
                 for index, status in verdict.items():
@@ -171,6 +199,7 @@ class Ledger:
             self._count(consignment, verdict, now)
             if notice is not None:
                 self._notices.finish(message)
+            self._note_doubt(message, verdict)
 
     def postpone(self, consignment: Consignment, until: float) -> None:
         """The relay's budget is used up: the message waits until then, and this was no attempt. Raises OSError."""
@@ -216,9 +245,10 @@ class Ledger:
         history = message.history
         if not history.waiting and not history.owed:
             self._log.removed(self._queue.done(message.queue_id))
+            self.incidents.end(DOUBT, message.queue_id)
             self._report.add(messages=1)
             return
-        due = self._next_attempt(message) if work.tried or not work.until else work.until
+        due = self._next_attempt(message) if work.deferred or not work.until else work.until
         if work.until and history.doubts < DOUBTFUL:
             due = min(due, work.until)
         self._queue.set_waiting(message.queue_id, due)
@@ -226,6 +256,12 @@ class Ledger:
     def _next_attempt(self, message: MessageInHand) -> float:
         history = message.history
         return next_attempt(self._clock(), history.attempts, history.doubts, self._retry, self._share())
+
+    def _note_doubt(self, message: MessageInHand, statuses: dict[int, Status]) -> None:
+        doubts = message.history.doubts
+        if doubts >= DOUBTFUL and any(status.doubt for status in statuses.values()):
+            lost = f"the connection was lost {doubts} times behind the final dot of {message.queue_id}"
+            self.incidents.note(DOUBT, message.queue_id, f"{lost}: its recipients may get it each time that it is tried")
 
     # age
 

@@ -6,7 +6,6 @@ more before it ends. Each next hop has its own threads, so that a slow one delay
 
 import threading
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
 
@@ -16,7 +15,7 @@ from smartrelay.mail.status import Status, deferred
 from smartrelay.maillog import MailLog
 from smartrelay.relay.attempt import _AttemptManager
 from smartrelay.relay.budget import Budgets
-from smartrelay.relay.factory import ESMTPManagedRelayerFactory, SMTPManagedRelayerFactory
+from smartrelay.relay.factory import SMTPManagedRelayerFactory, factory_for
 from smartrelay.relay.flag import Flag
 from smartrelay.relay.hosts import Hosts
 from smartrelay.relay.ledger import Consignment, Ledger
@@ -24,7 +23,9 @@ from smartrelay.relay.pace import Pace
 from smartrelay.relay.report import Report
 from smartrelay.relay.schedule import DOUBTFUL
 from smartrelay.routing.relays import NextHop, Routes
+from smartrelay.routing.trouble import NoRule
 from smartrelay.smtp.dialogue import Phase
+from smartrelay.smtp.transcript import Listener
 from smartrelay.spool.history import History
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
@@ -38,11 +39,17 @@ _RAMP = 0.02
 _START_AFTER = 64
 """Planned messages after which workers are started beside the planning."""
 
+_SPARE = 4
+"""One in so many connections is for next hops that have none: to one that hangs, all others may be lost for minutes."""
+
 _FINAL_DOTS = 10.0
 """Seconds that transactions get to finish when the pass is to stop."""
 
 _VERDICTS = 2.0
 """Seconds that threads get to write their verdicts after their sockets were shut; more only a resolver takes."""
+
+WIND_UP = _FINAL_DOTS + _VERDICTS
+"""Seconds from `stop` to the end of a pass, at most."""
 
 Wanted = Callable[[Envelope, str], bool]
 
@@ -51,7 +58,7 @@ class SmartHostESMTPRelayingManager:
     """Relays what is due; each relay rule says whether it is spoken to in ESMTP or plain SMTP.
 
     wanted: which messages (None: all that are due); everything: whatever their next attempt. progress: called now and then.
-    budgets: what may be sent in what time, None where no rate is set.
+    budgets: what may be sent in what time, None where no rate is set. listener: who reads the dialogues along.
     """
 
     def __init__(
@@ -68,6 +75,7 @@ class SmartHostESMTPRelayingManager:
         pace: Callable[[], Pace] = Pace,
         budgets: Budgets | None = None,
         progress: Callable[[Report, int], None] = lambda report, backlog: None,
+        listener: Listener | None = None,
     ) -> None:
         self.report = Report()
         self._queue = queue
@@ -81,6 +89,7 @@ class SmartHostESMTPRelayingManager:
         self._pace = pace
         self._budgets = budgets
         self._progress = progress
+        self._listener = listener
         self._stopping = Flag()
         self._hurry = Flag()
         self._changed = threading.Condition()
@@ -116,6 +125,7 @@ class SmartHostESMTPRelayingManager:
             self._wind_up()
         self._ledger.settle()
         self._hosts.memory.save()
+        self._ledger.incidents.save()
         if self._budgets is not None:
             self._budgets.save()
         self.report.waiting = self._queue.count_waiting()
@@ -134,6 +144,7 @@ class SmartHostESMTPRelayingManager:
                 self._changed.wait(_RAMP if len(self._workers) > 1 or self._wants_more() else _LOOK)
             if time.monotonic() - looked >= _LOOK:
                 self._ledger.settle()
+                self._ledger.incidents.save()
                 if self._budgets is not None:
                     self._budgets.save()
                 self._look()
@@ -148,12 +159,7 @@ class SmartHostESMTPRelayingManager:
         self._looked_for_recovered = True
 
         def waits_for_it(envelope: Envelope, history: History) -> bool:
-            if history.doubts >= DOUBTFUL:
-                return False
-            return any(
-                hop is not None and self._hosts.has_recovered(hop, [history.last[index] for index in indices])
-                for hop, indices in self._hops(envelope, history.waiting).items()
-            )
+            return history.doubts < DOUBTFUL and self._hosts.has_recovered(history)
 
         return self._queue.make_due(waits_for_it) > 0
 
@@ -199,7 +205,8 @@ class SmartHostESMTPRelayingManager:
             if hop is not None:
                 self._add(hop, one, None if single else tuple(recipients))
         if nowhere is not None:
-            self._defer(one, nowhere, deferred("4.3.5", "no [[relay]] rule is for this sender and recipient"))
+            trouble = NoRule()
+            self._defer(one, nowhere, deferred(trouble.dsn, trouble.text))
         return True
 
     def _hops(self, envelope: Envelope, indices: Iterable[int] | None = None) -> dict[NextHop | None, list[int]]:
@@ -207,8 +214,7 @@ class SmartHostESMTPRelayingManager:
         hops: dict[NextHop | None, list[int]] = {}
         for index in range(len(envelope.recipients)) if indices is None else indices:
             address = envelope.recipients[index].address
-            # a notice takes the way that its addressee's own mail takes
-            hops.setdefault(self._routes.next_hop(envelope.reverse_path or address, address), []).append(index)
+            hops.setdefault(self._routes.next_hop(envelope.reverse_path, address), []).append(index)
         return hops
 
     def _add(self, hop: NextHop, one: str, recipients: tuple[int, ...] | None) -> None:
@@ -234,8 +240,7 @@ class SmartHostESMTPRelayingManager:
                 self._unbegun[attempt] = None
 
     def _factory(self, hop: NextHop) -> SMTPManagedRelayerFactory:
-        kind = ESMTPManagedRelayerFactory if hop.protocol == "esmtp" else SMTPManagedRelayerFactory
-        return kind(hop, self._config, self._stopping)
+        return factory_for(hop, self._config, self._stopping, self._listener)
 
     def _defer(self, one: str, recipients: list[int], status: Status) -> None:
         """Defers recipients that have nowhere to go."""
@@ -260,10 +265,15 @@ class SmartHostESMTPRelayingManager:
     def _wants_more(self) -> bool:
         """Whether a next hop that has workers would have more, sooner or later."""
         with self._changed:
-            return self._is_room() and any(each.connections.are_too_few(each.backlog) for each in self._at_work)
+            return self._may_grow() and any(each.connections.are_too_few(each.backlog) for each in self._at_work)
 
     def _is_room(self) -> bool:
         return len(self._workers) < self._config.limits.max_connections
+
+    def _may_grow(self) -> bool:
+        """Whether a next hop may have more than one: where there are others, they must find room, whatever hangs here."""
+        most = self._config.limits.max_connections
+        return len(self._workers) < (most if self._routes.only is not None else most - -(-most // _SPARE))
 
     def _start_workers(self) -> None:
         """Starts workers within the limits: one for each next hop that has none, then one more wherever it is of use. Lets one
@@ -286,7 +296,7 @@ class SmartHostESMTPRelayingManager:
         if found is not None:
             del self._unbegun[found]
             self._at_work[found] = None
-        else:
+        elif self._may_grow():
             # the one with the fewest first, so that they grow side by side
             found = min(
                 (each for each in self._at_work if self._may_have_more(each) and each.wants_more),
@@ -312,8 +322,7 @@ class SmartHostESMTPRelayingManager:
             except Exception as error:
                 # a dead worker defers what it had in hand (law 2); the pass goes on without it
                 self.report.failed = True
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                self._log.error(f"a bug of smartrelay: {type(error).__name__}: {error} at {where.filename}:{where.lineno}")
+                self._log.error(f"a bug of smartrelay: {type(error).__name__}: {error} at {_where(error)}")
             finally:
                 following = self._after(at)
 
@@ -354,11 +363,19 @@ class SmartHostESMTPRelayingManager:
                 self._changed.wait(min(left, 0.05))
 
 
+def _where(error: BaseException) -> str:
+    """File and line that raised it."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at is not None else "?"
+
+
 class SmartHostSMTPRelayingManager(SmartHostESMTPRelayingManager):
     """Relays what is due in plain SMTP to whatever next hop: HELO, no extension."""
 
     def _factory(self, hop: NextHop) -> SMTPManagedRelayerFactory:
-        return SMTPManagedRelayerFactory(hop, self._config, self._stopping)
+        return SMTPManagedRelayerFactory(hop, self._config, self._stopping, listener=self._listener)
 
 
 def _checkState(manager: SmartHostESMTPRelayingManager) -> Report:

@@ -46,12 +46,17 @@ class Notices:
 
         One notice for all of whom there is something to tell.
         """
-        notice = Notice(len(message.history.notices) + 1, now, self._lost(message, statuses))
-        if message.envelope.reverse_path:
-            self._add_delayed(notice, message, statuses, left)
-            for index, status in sorted(statuses.items()):
-                if status.report and self._wants(message, index, _REPORTS[status.report]):
-                    (notice.relayed if status.report == "relayed" else notice.delivered).append(index)
+        lost = self._lost(message, statuses)
+        number = len(message.history.notices) + 1
+        if not message.envelope.reverse_path:
+            return Notice(number, now, lost) if lost else None
+        late = self._late(message, statuses, left)
+        told: dict[str, list[int]] = {kind: [] for kind in _REPORTS}
+        for index, status in sorted(statuses.items()):
+            if status.report and self._wants(message, index, _REPORTS[status.report]):
+                told[status.report].append(index)
+        levels, until = [level for level, _ in late.values()], max((expires for _, expires in late.values()), default=0.0)
+        notice = Notice(number, now, lost, list(late), told["relayed"], told["delivered"], levels, until)
         return notice if notice.everybody else None
 
     def _lost(self, message: MessageInHand, statuses: dict[int, Status]) -> list[int]:
@@ -68,24 +73,20 @@ class Notices:
             self._log.dropped(message.queue_id, "the sender asked for none (NOTIFY)")
         return wanted
 
-    def _add_delayed(
-        self,
-        notice: Notice,
-        message: MessageInHand,
-        statuses: dict[int, Status],
-        left: Callable[[int], tuple[float, float]],
-    ) -> None:
+    def _late(
+        self, message: MessageInHand, statuses: dict[int, Status], left: Callable[[int], tuple[float, float]]
+    ) -> dict[int, tuple[int, float]]:
+        """Whose delay is to be told: how many entries of `warn_after` have passed for each, and when his mail expires."""
+        late = {}
         for index, status in sorted(statuses.items()):
-            if status.action != DEFERRED or not self._wants(message, index, Action.DELAYED):
-                continue
-            if len(self._warn_after) <= message.history.warned[index]:
+            warned = message.history.warned[index]
+            if status.action != DEFERRED or len(self._warn_after) <= warned or not self._wants(message, index, Action.DELAYED):
                 continue
             age, expires = left(index)
             level = sum(age >= each for each in self._warn_after)
-            if level > message.history.warned[index]:
-                notice.delayed.append(index)
-                notice.levels.append(level)
-                notice.until = max(notice.until, expires)
+            if level > warned:
+                late[index] = level, expires
+        return late
 
     def may_report(self, message: MessageInHand) -> bool:
         """Whether the sender may have to be told that mail has gone well."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
-from smartrelay.relay.blame import Judgement, judge
+from smartrelay.relay.blame import Judgement, Scope, judge
 from smartrelay.relay.course import Stop
 from smartrelay.relay.ledger import Consignment
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
@@ -112,14 +112,18 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         if consignment not in self._in_hand:
             return  # it was in several transactions, and went back whole when the first of them was not begun
         answered = {consignment.recipients[place]: answer for place, answer in answers.items()}
-        untouched = all(answer.trouble is Trouble.UNTOUCHED for answer in answers.values())
+        untouched = {answer.trouble for answer in answers.values()} == {Trouble.UNTOUCHED}
         if untouched or self._was_not_tried(consignment, answered):
             self.manager.put_back(consignment, retried=consignment.retried or not untouched)
             self._in_hand.remove(consignment)
             return
         peer, exchanger = self.session.peer, self._candidate.exchanger
         judgements = {index: judge(self._known(answer), peer, exchanger=exchanger) for index, answer in answered.items()}
-        if self.session.over and judgements:
+        account = next((each for each in judgements.values() if each.scope is Scope.ACCOUNT), None)
+        if account is not None:
+            # what is wrong with our account is so for all mail: no more of it is offered here
+            self.last_trouble, self._left = account, 0
+        elif self.session.over and judgements and self.last_trouble is None:
             self.last_trouble = list(judgements.values())[-1]
         self.sent_mail(consignment, {index: self._reported(judgement.status) for index, judgement in judgements.items()})
         if consignment.complete:

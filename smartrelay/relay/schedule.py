@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-from smartrelay.spool.history import Mark
-
 JITTER = 0.1
 """Up to this share is added to a step, so that mail that was deferred together does not come back together."""
 
@@ -27,16 +25,17 @@ def longest_gap(retry: Sequence[float]) -> float:
     return 2 * max(retry)
 
 
-def age(arrived: float, marks: Iterable[Mark], most: float) -> float:
+def age(arrived: float, marks: Iterable[tuple[float, bool]], most: float) -> float:
     """For how many seconds a recipient's mail could have gone. arrived: Unix seconds. marks: what happened for this recipient,
-    in order, up to the attempt at which this is asked. most: what one gap counts at most.
+    in order (`spool.history.Mark`), up to the attempt at which this is asked. most: what one gap counts at most.
 
     A gap that ends in a release (it was held), in a trouble of our own or in a used-up budget counts nothing; neither does one
     in which the clock went back.
     """
     total, last = 0.0, arrived
-    for mark in marks:
-        if mark.counts:
-            total += min(max(mark.time - last, 0.0), most)
-        last = mark.time
+    for time, counts in marks:
+        # no min and max: a listing asks this of each message
+        if counts and time > last:
+            total += time - last if time - last < most else most
+        last = time
     return total

@@ -40,10 +40,10 @@ _UNREAD: Stamp = (-1, -1, -1)
 class BadHosts:
     """The bad hosts of one spool, for any number of threads; other processes share the file at `path`.
 
-    lock: gives the lock under which the file is changed. timeout: seconds for which a host is bad after a failure, and the
-    longest time between probes. warn: takes one sentence, once for each kind of trouble with the file; none of it is raised,
-    the memory then is this process's own. recovered: the keys that were marked good after they had failed, since this was made
-    or emptied by who reads it.
+    lock: gives the lock under which the file is changed; None for one who only looks, and writes nothing. timeout: seconds for
+    which a host is bad after a failure, and the longest time between probes. warn: takes one sentence, once for each kind of
+    trouble with the file; none of it is raised, the memory then is this process's own. recovered: the keys that were marked
+    good after they had failed, since this was made or emptied by who reads it.
 
     A key is "host:port", or the path of a local socket; the case of a host does not matter.
     """
@@ -51,7 +51,7 @@ class BadHosts:
     def __init__(
         self,
         path: str,
-        lock: Callable[[], AbstractContextManager[object]],
+        lock: Callable[[], AbstractContextManager[object]] | None,
         *,
         timeout: float = 3600.0,
         clock: Callable[[], float] = time.time,
@@ -121,10 +121,10 @@ class BadHosts:
     def reset(self, keys: Iterable[str] | None = None) -> list[str]:
         """Forgets these hosts, or all; the keys that were known, also those that are counted on but no longer bad. A host
         without a port stands for all its ports."""
-        wanted = None if keys is None else [_normal(key) for key in keys]
+        wanted = None if keys is None else {form for key in keys for form in (_normal(key), _normal(key).strip("[]"))}
         with self._looking() as now:
             known = [key for key in self._keys() if self._remembered(key, now) is not None]
-            found = sorted(key for key in known if wanted is None or any(_is_meant(key, word) for word in wanted))
+            found = sorted(key for key in known if wanted is None or not wanted.isdisjoint((key, _host(key))))
             for key in found:
                 self._change(key, None)
             return found
@@ -220,6 +220,9 @@ class BadHosts:
 
     def _write(self, *, wait: bool) -> bool:
         """Brings the file up to date; False if that went wrong, or if another thread is at it and we are not to `wait`."""
+        if self._lock is None:
+            self._warn_once("unusable", f"{self._file.path} {self._unusable}; no host counts as bad")
+            return False
         if not self._writing.acquire(blocking=wait):
             return False
         try:
@@ -271,6 +274,6 @@ def _normal(key: str) -> str:
     return key if key.startswith("/") else key.lower()
 
 
-def _is_meant(key: str, word: str) -> bool:
-    """Whether `word`, a key or a host without its port, means the host with this key."""
-    return word == key or (not key.startswith("/") and key.rpartition(":")[0].strip("[]") == word.strip("[]"))
+def _host(key: str) -> str:
+    """The host in a key, without port and brackets."""
+    return key if key.startswith("/") else key.rpartition(":")[0].strip("[]")

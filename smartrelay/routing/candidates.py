@@ -1,8 +1,9 @@
 """The hosts that one next hop's mail may be handed to, in the order in which they are tried (RFC 5321 section 5.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from smartrelay.mail.status import Status
 from smartrelay.routing.host import host_key
 from smartrelay.routing.mx import Exchanger, MXCalculator
 from smartrelay.routing.relays import IMPLICIT, STARTTLS, Endpoint, NextHop
@@ -13,11 +14,13 @@ Shuffle = Callable[[list[Endpoint]], None]
 
 class Candidate(NamedTuple):
     """A host that can be connected to. addresses: where it is, () for the system's resolver to find. exchanger: it was found
-    as an exchanger of the recipient's domain, so that its no is the domain's."""
+    as an exchanger of the recipient's domain, so that its no is the domain's. preference: as an exchanger, the least is the
+    best."""
 
     endpoint: Endpoint
     addresses: tuple[str, ...] = ()
     exchanger: bool = False
+    preference: int = 0
 
     @property
     def key(self) -> str:
@@ -31,9 +34,18 @@ class Candidate(NamedTuple):
 def key_of(peer: str) -> str:
     """The key of a host that the journal calls "name[address]:port" (where a session stood) or "name:port"."""
     name, bracket, rest = peer.partition("[")
-    if peer.startswith("/") or not name or not bracket:
+    port = rest.rpartition(":")[2]
+    if peer.startswith("/") or not name or not bracket or not (port.isdecimal() and len(port) < 6):
         return peer
-    return host_key(name, int(rest.rpartition(":")[2]))
+    return host_key(name, int(port))
+
+
+def keys_of(hop: NextHop | None, statuses: Iterable[Status | None]) -> set[str]:
+    """The keys of the hosts that mail with these latest statuses waits for, as far as they are known without a question to
+    the DNS: those that it was last at, and those that its rule names."""
+    keys = {key_of(status.host) for status in statuses if status is not None and status.host}
+    endpoints = hop.endpoints if hop is not None else ()
+    return keys | {Candidate(endpoint).key for endpoint in endpoints if not endpoint.exchangers}
 
 
 def candidates(hop: NextHop, calculator: MXCalculator | None, shuffle: Shuffle) -> list[Candidate]:
@@ -68,8 +80,8 @@ def _expanded(endpoint: Endpoint, domain: str, calculator: MXCalculator | None) 
     if endpoint.host and endpoint.tls in (STARTTLS, IMPLICIT):
         exchangers = _verifiable(exchangers, endpoint.host)
     return [
-        Candidate(endpoint._replace(host=exchanger.host, exchangers=False), exchanger.addresses, exchanger=not endpoint.host)
-        for exchanger in exchangers
+        Candidate(endpoint._replace(host=each.host, exchangers=False), each.addresses, not endpoint.host, each.preference)
+        for each in exchangers
     ]
 
 

@@ -1,15 +1,27 @@
-"""One question on its way from server to server."""
+"""Questions on their way from server to server, side by side. dnspython writes and reads the messages."""
 
+import select
 import socket
 import time
-from random import SystemRandom
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TypeVar
 
-from smartrelay.routing import packet
-from smartrelay.routing.nameserver import Nameserver, is_not_there, receive
-from smartrelay.routing.reply import TEMPORARY, UNREACHABLE, Question, Reply, read_reply
+import dns.exception
+import dns.message
+import dns.name
+import dns.query
+from dns.flags import TC
+from dns.message import Message
+from dns.rcode import BADVERS, FORMERR, NOERROR, NOTIMP, NXDOMAIN
+from dns.rcode import to_text as name_of_code
 
-# An id that can be guessed is an answer that can be forged (RFC 5452 section 9.2).
-_random = SystemRandom()
+from smartrelay.routing.nameserver import Nameserver, is_not_there
+from smartrelay.routing.reply import NO_SUCH_NAME, TEMPORARY, UNREACHABLE, Question, Reply
+from smartrelay.routing.response import is_referral, read_reply
+
+_T = TypeVar("_T")
+Steps = Generator[tuple[socket.socket, float], bool | None, _T]
+"""Gives the channel to read from next, and when to give up on it; is told whether there is something to read."""
 
 
 class _NotSaid(Exception):
@@ -19,71 +31,86 @@ class _NotSaid(Exception):
 class Lookup:
     """Asks one server after another, round after round, until one of them knows or the time is over.
 
-    The first is asked as soon as this is made, so that several questions can be on their way before the reply to any is
-    awaited by `run`. end: when the time is over, by time.monotonic. first_wait: seconds for each server in the first round,
-    doubled in each further one. Raises packet.BadName.
+    The first is asked as soon as this is made; `finish` sees to the rest. end: when the time is over, by time.monotonic.
+    first_wait: seconds for each server in the first round, doubled in each further one. heard: called when a server answers,
+    whatever it says. reply: None until it is there. silent: servers that did not answer in time.
     """
 
-    def __init__(self, question: Question, servers: tuple[Nameserver, ...], end: float, first_wait: float) -> None:
-        number = _random.getrandbits(16)
-        self._plain, self._extended = (packet.query(*question, number, edns=edns) for edns in (False, True))
-        self._question, self._servers, self._end, self._wait = question, list(servers), end, first_wait
-        self._troubles: dict[Nameserver, str] = {}
-        self._reached = False
+    def __init__(
+        self,
+        question: Question,
+        servers: tuple[Nameserver, ...],
+        end: float,
+        first_wait: float,
+        heard: Callable[[], None],
+    ) -> None:
+        self.question = question
+        self.reply: Reply | None = None
         self.silent: set[Nameserver] = set()
-        self._began = time.monotonic()
-        self._channel: socket.socket | None = None
-        try:
-            self._channel = servers[0].send(self._extended)
-        except OSError:
-            pass  # it is tried once more, and judged then
-
-    def run(self) -> Reply:
-        """The reply, when the end is come at the latest."""
-        try:
-            return self._run()
-        finally:
-            self.close()
+        self._servers, self._end, self._wait, self._heard = list(servers), end, first_wait, heard
+        self._troubles: dict[Nameserver, str] = {}
+        self._reached = self._hurried = False
+        self._steps = self._run()
+        self.resume(None)
 
     @property
-    def all_refused(self) -> bool:
-        """Whether each server has said that it cannot tell, and asking again would be in vain."""
-        return not self._servers
+    def is_final(self) -> bool:
+        """Whether asking again would be in vain (each server has said that it cannot tell) or is not needed."""
+        return self._hurried or not self._servers
+
+    @property
+    def until(self) -> float:
+        """When to resume this, though nothing can be read."""
+        return min(self._until, self._end)
+
+    def hurry(self, end: float) -> None:
+        """The reply can be done without, and is not waited for any longer than that."""
+        self._end, self._hurried = min(self._end, end), True
+
+    def resume(self, readable: bool | None) -> None:
+        """Goes on. readable: whether there is something to read from `channel`, or the time has come; None to begin."""
+        try:
+            self.channel, self._until = self._steps.send(readable)
+        except StopIteration as end:
+            self.reply = end.value
 
     def close(self) -> None:
         """The reply is not wanted any more."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self._steps.close()
 
-    def _run(self) -> Reply:
-        now, edns = self._began, True
+    def _run(self) -> Steps[Reply]:
+        name, kind = self.question
+        try:
+            if not name or not name.isascii() or not name.isprintable():
+                raise dns.name.EmptyLabel
+            self._name = dns.name.from_text(name)
+        except dns.exception.DNSException:
+            return Reply(self.question, NO_SUCH_NAME, text=f"{kind} of {name!a}: not a domain name")
+        edns = True
         while self._servers:
-            servers = tuple(self._servers)
-            for number, server in enumerate(servers):
-                # A share of what is left for each server that this round has yet to ask.
-                share = (self._end - now) / (len(servers) - number)
-                if share <= 0:
+            for server in tuple(self._servers):
+                now = time.monotonic()
+                if now >= self._end:
                     return self._failed()
-                reply = self._ask(server, now + min(self._wait, share), edns=edns)
+                reply = yield from self._ask(server, min(now + self._wait, self._end), edns=edns)
                 if reply is not None:
                     return reply
-                now = time.monotonic()
             # What is silent to EDNS may not be to the plain question: some firewalls drop what they do not know.
             self._wait, edns = self._wait * 2, False
         return self._failed()
 
-    def _ask(self, server: Nameserver, until: float, *, edns: bool) -> Reply | None:
+    def _ask(self, server: Nameserver, until: float, *, edns: bool) -> Steps[Reply | None]:
         """One server's reply, or None where another must be asked, or this one again."""
         try:
-            reply = read_reply(self._question, self._response(server, until, edns=edns))
+            reply = read_reply(self.question, (yield from self._response(server, until, edns=edns)))
             if reply is None:
                 raise _NotSaid("an answer to something else")
             return reply
         except TimeoutError:
             self._reached = True
             self._troubles[server] = f"no answer from {server}"
-            self.silent.add(server)
+            if not self._hurried:
+                self.silent.add(server)
             return None
         except _NotSaid as error:
             self._reached = True
@@ -94,42 +121,87 @@ class Lookup:
         self._servers.remove(server)
         return None
 
-    def _response(self, server: Nameserver, until: float, *, edns: bool) -> packet.Response:
-        question = self._extended if edns else self._plain
-        channel, self._channel = self._channel or server.send(question), None
-        with channel:
-            response = _read(receive(channel, until, lambda wire: packet.is_answer(wire, question)))
-        if response.truncated:
-            response = self._by_stream(server, question, until)
-        if edns and response.code in (packet.FORMERR, packet.NOTIMP, packet.BADVERS):
-            return self._response(server, until, edns=False)  # RFC 6891 section 7
-        if response.code not in (packet.NOERROR, packet.NXDOMAIN):
-            raise _NotSaid(packet.CODES.get(response.code, f"response code {response.code}"))
-        if response.referral:
+    def _response(self, server: Nameserver, until: float, *, edns: bool) -> Steps[Message]:
+        # The library's size for UDP answers is 1232 octets, which no path cuts to pieces (the DNS flag day of 2020).
+        query = dns.message.make_query(self._name, self.question.kind, use_edns=0 if edns else None)
+        with server.connect() as channel:
+            channel.send(query.to_wire())
+            response = yield from _receive(channel, query, until)
+        self._heard()
+        if response.flags & TC:
+            response = _by_stream(server, query, until)
+        elif response.errors:
+            raise _NotSaid("garbage")
+        code = response.rcode()
+        if edns and code in (FORMERR, NOTIMP, BADVERS):
+            return (yield from self._response(server, until, edns=False))  # RFC 6891 section 7
+        if code not in (NOERROR, NXDOMAIN):
+            name = name_of_code(code)
+            raise _NotSaid(f"response code {name}" if name.isdigit() else name)
+        if is_referral(response):
             raise _NotSaid("a referral to others")
-        return response
-
-    def _by_stream(self, server: Nameserver, question: bytes, until: float) -> packet.Response:
-        try:
-            wire = server.ask_by_stream(question, until)
-        except (OSError, EOFError) as error:
-            reason = "no answer" if isinstance(error, TimeoutError) else getattr(error, "strerror", None) or str(error)
-            raise _NotSaid(f"a truncated answer, and over TCP: {reason.lower()}") from error
-        if not packet.is_answer(wire, question):
-            raise _NotSaid("an answer to something else")
-        response = _read(wire)
-        if response.truncated:
-            raise _NotSaid("a truncated answer over TCP")
         return response
 
     def _failed(self) -> Reply:
         reasons = ", ".join(self._troubles.values())
-        text = f"{self._question.kind} of {self._question.name}: {reasons or 'no time was left to ask'}"
-        return Reply(self._question, TEMPORARY if self._reached or not reasons else UNREACHABLE, text=text)
+        text = f"{self.question.kind} of {self.question.name}: {reasons or 'no time was left to ask'}"
+        return Reply(self.question, TEMPORARY if self._reached or not reasons else UNREACHABLE, text=text)
 
 
-def _read(wire: bytes) -> packet.Response:
+def finish(lookups: Sequence[Lookup]) -> Iterator[tuple[Lookup, Reply]]:
+    """Each of them with its reply, as soon as it is there. While one asks over TCP the others wait, and miss nothing."""
+    waiting = list(lookups)
+    while waiting:
+        yield from [(lookup, lookup.reply) for lookup in waiting if lookup.reply is not None]
+        waiting = [lookup for lookup in waiting if lookup.reply is None]
+        if waiting:
+            _resume(waiting)
+
+
+def _resume(lookups: Sequence[Lookup]) -> None:
+    """Waits for the first that has something to read, or whose time comes, and resumes each like it."""
+    poller = select.poll()
+    for lookup in lookups:
+        poller.register(lookup.channel, select.POLLIN)
+    first = min(lookup.until for lookup in lookups)
+    ready = {number for number, _ in poller.poll(max(first - time.monotonic(), 0) * 1000)}
+    now = time.monotonic()
+    for lookup in lookups:
+        readable = lookup.channel.fileno() in ready
+        if readable or lookup.until <= now:
+            lookup.resume(readable)
+
+
+def _receive(channel: socket.socket, query: Message, until: float) -> Steps[Message]:
+    """The first datagram that answers the question, by its id, name, kind and class (RFC 5452 section 9.1)."""
+    while True:
+        if not (yield channel, until):
+            raise TimeoutError
+        try:
+            response = dns.message.from_wire(channel.recv(65535), continue_on_error=True)
+            if query.is_response(response):
+                return response
+        except (BlockingIOError, dns.exception.DNSException):
+            pass  # the system dropped what it had announced; or it is too short for a message
+        if time.monotonic() >= until:
+            raise TimeoutError
+
+
+def _by_stream(server: Nameserver, query: Message, until: float) -> Message:
+    """The same question over TCP (RFC 7766 section 5)."""
+    left = max(until - time.monotonic(), 0)
     try:
-        return packet.read(wire)
-    except packet.Malformed as error:
-        raise _NotSaid("garbage") from error
+        response = dns.query.tcp(query, server.address, left, server.port)
+    except dns.exception.Timeout:
+        reason = "no answer"
+    except EOFError:
+        reason = "the connection was closed"
+    except dns.exception.DNSException:
+        reason = "garbage"
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+    else:
+        if not response.flags & TC:
+            return response
+        reason = "the same"
+    raise _NotSaid(f"a truncated answer, and over TCP: {reason}")

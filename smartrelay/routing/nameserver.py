@@ -1,24 +1,18 @@
-"""One DNS server: where it is, and how a message goes there and back."""
+"""One DNS server: where it is, and the way there."""
 
 import errno
+import ipaddress
 import socket
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from smartrelay.errors import ConfigError
+from smartrelay.routing.network import NO_WAY
 
-_NOT_THERE = frozenset(
-    {
-        errno.ECONNREFUSED,
-        errno.ENETUNREACH,
-        errno.EHOSTUNREACH,
-        errno.ENETDOWN,
-        errno.EHOSTDOWN,
-        errno.EADDRNOTAVAIL,
-        errno.EAFNOSUPPORT,
-    }
-)
+_NOT_THERE = (*NO_WAY, errno.ECONNREFUSED, errno.EHOSTDOWN)
+
+_QUESTION = b"\0\1\1\0\0\1\0\0\0\0\0\0\0\0\2\0\1"
+"""Which servers the root has (RFC 1035 section 4.1): every server can say something to that, were it a refusal."""
 
 
 class Nameserver(NamedTuple):
@@ -30,33 +24,21 @@ class Nameserver(NamedTuple):
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
-    def send(self, message: bytes) -> socket.socket:
-        """Sends a message over UDP; the channel on which `receive` waits for the answer. Raises OSError."""
-        family, address = self._where()
+    def connect(self) -> socket.socket:
+        """A channel for messages over UDP, never waited for. Raises OSError.
+
+        The system takes datagrams from that server alone, and says at once when nobody listens there.
+        """
+        # understands the zone of fe80::1%eth0
+        family, _, _, _, address = socket.getaddrinfo(self.address, self.port, flags=socket.AI_NUMERICHOST)[0]
         channel = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            # Connected: the system then takes datagrams from there alone, and says at once when nobody listens.
+            channel.setblocking(False)
             channel.connect(address)
-            channel.send(message)
         except OSError:
             channel.close()
             raise
         return channel
-
-    def ask_by_stream(self, message: bytes, until: float) -> bytes:
-        """Sends a message over TCP; what comes back (RFC 7766 section 8). Raises OSError, TimeoutError, EOFError."""
-        family, address = self._where()
-        with socket.socket(family, socket.SOCK_STREAM) as channel:
-            channel.settimeout(_left(until))
-            channel.connect(address)
-            channel.sendall(len(message).to_bytes(2) + message)
-            length = int.from_bytes(_exactly(channel, 2, until))
-            return _exactly(channel, length, until)
-
-    def _where(self) -> tuple[int, tuple[object, ...]]:
-        """Family and address for a socket; the system understands the zone of fe80::1%eth0."""
-        family, _, _, _, address = socket.getaddrinfo(self.address, self.port, flags=socket.AI_NUMERICHOST)[0]
-        return family, address
 
 
 def is_not_there(error: OSError) -> bool:
@@ -67,17 +49,23 @@ def is_not_there(error: OSError) -> bool:
     return error.errno in _NOT_THERE or isinstance(error, socket.gaierror)
 
 
-def receive(channel: socket.socket, until: float, is_answer: Callable[[bytes], bool]) -> bytes:
-    """The first datagram that is the answer. What has come already is read even where the time is over.
+def are_out_of_reach(servers: Sequence[Nameserver], seconds: float = 1.0) -> bool:
+    """Whether the system knows at once that nobody is there, at any of them. Any word is somebody's, and silence may be.
 
-    until: by time.monotonic, as everywhere here. Raises OSError, TimeoutError.
+    Needs no library for DNS messages: what is said does not matter. seconds: to wait for each.
     """
-    while True:
-        channel.settimeout(max(until - time.monotonic(), 0.001))
-        wire = channel.recv(65535)
-        if is_answer(wire):
-            return wire
-        _left(until)
+    return all(_is_out_of_reach(server, seconds) for server in servers)
+
+
+def _is_out_of_reach(server: Nameserver, seconds: float) -> bool:
+    try:
+        with server.connect() as channel:
+            channel.settimeout(seconds)
+            channel.send(_QUESTION)
+            channel.recv(1)
+    except OSError as error:
+        return is_not_there(error)
+    return False
 
 
 def parse(text: str) -> Nameserver:
@@ -112,27 +100,8 @@ def of_system(path: str = "/etc/resolv.conf") -> tuple[Nameserver, ...]:
 
 
 def _is_address(text: str) -> bool:
-    address, _, zone = text.partition("%")
     try:
-        socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
-    except (OSError, UnicodeError, ValueError):
+        ipaddress.ip_address(text)
+    except ValueError:
         return False
-    return not zone or ":" in address
-
-
-def _left(until: float) -> float:
-    left = until - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
-
-
-def _exactly(channel: socket.socket, length: int, until: float) -> bytes:
-    found = b""
-    while len(found) < length:
-        channel.settimeout(_left(until))
-        piece = channel.recv(length - len(found))
-        if not piece:
-            raise EOFError("the connection was closed")
-        found += piece
-    return found
+    return True

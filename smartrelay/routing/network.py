@@ -6,7 +6,8 @@ import socket
 _ELSEWHERE = ((socket.AF_INET, "203.0.113.1"), (socket.AF_INET6, "2001:db8::1"))
 """Addresses for documentation (RFC 5737, RFC 3849): whoever has a default route has one to these."""
 
-_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""Errors by which the system says that it knows of no way to an address."""
 
 
 def is_offline() -> bool:
@@ -20,7 +21,7 @@ def _has_route(family: socket.AddressFamily, address: str) -> bool:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((address, 9))
     except OSError as error:
-        return error.errno not in _NO_WAY
+        return error.errno not in NO_WAY
     return True
 
 

@@ -3,7 +3,6 @@
 Rules are looked up at each attempt, never frozen at enqueue: a changed configuration holds for all that is queued.
 """
 
-from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -41,7 +40,6 @@ class Endpoint(NamedTuple):
         return f"MX of {name}" if self.exchangers else name
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class NextHop:
     """Where a rule sends mail: its endpoints, in groups of equals that are tried in order, and how to speak to each of them.
 
@@ -49,11 +47,25 @@ class NextHop:
     settings. secret: the resolved secret for `auth`, never shown.
     """
 
-    relay: Relay
-    groups: tuple[tuple[Endpoint, ...], ...]
-    auth: Auth | None
-    secret: str
-    domain: str = ""
+    __slots__ = ("auth", "domain", "groups", "relay", "secret")
+
+    def __init__(
+        self,
+        relay: Relay,
+        groups: tuple[tuple[Endpoint, ...], ...],
+        auth: Auth | None,
+        secret: str,
+        domain: str = "",
+    ) -> None:
+        self.relay = relay
+        self.groups = groups
+        self.auth = auth
+        self.secret = secret
+        self.domain = domain
+
+    def of_domain(self, domain: str) -> "NextHop":
+        """The same for the mail of one domain."""
+        return NextHop(self.relay, self.groups, self.auth, self.secret, domain)
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -128,9 +140,12 @@ class Routes:
         return any(endpoint.exchangers for rule in self._rules for endpoint in rule.endpoints)
 
     def next_hop(self, sender: str, recipient: str) -> NextHop | None:
-        """The next hop of the first rule that matches, None where none does."""
+        """The next hop of the first rule that matches, None where none does.
+
+        sender: "" for the null reverse-path, which every notice has: it takes the way that its addressee's own mail takes.
+        """
         for number, rule in enumerate(self._rules):
-            if rule.matches(sender, recipient):
+            if rule.matches(sender or recipient, recipient):
                 return self._of_domain(number, domain_of(recipient)) if rule.is_by_domain else self.hops[number]
         return None
 
@@ -138,7 +153,7 @@ class Routes:
         # two spellings of one domain are one next hop (RFC 5321 section 2.4)
         found = self._by_domain.get((number, domain))
         if found is None:
-            found = self._by_domain[number, domain] = replace(self.hops[number], domain=domain)
+            found = self._by_domain[number, domain] = self.hops[number].of_domain(domain)
         return found
 
 
@@ -179,6 +194,8 @@ def _must_be_sound(rule: Rule) -> None:
     if not rule.is_by_domain and relay.tls != OPPORTUNISTIC:
         raise ConfigError(f'{relay.where} tls is for hosts = ["mx"]; with a relay URL the scheme says it')
     for endpoint in rule.endpoints:
+        if rule.auth is not None and endpoint.lmtp and not endpoint.path:
+            raise ConfigError(f"{relay.where} lmtp:// with auth would send the secret in clear to {endpoint}; take out auth")
         if rule.auth is not None and endpoint.tls == OPPORTUNISTIC:
             raise ConfigError(
                 f"{relay.where} smtp:// with auth would give the secret to whoever strips STARTTLS from {endpoint}; "

@@ -66,6 +66,16 @@ class UnverifiableExchanger(RoutingError):
     dsn = "4.7.5"
 
 
+class NoRule(RoutingError):
+    """No rule of the configuration is for such mail (RFC 3463 section 3.4: system incorrectly configured)."""
+
+    permanent = False
+    dsn = "4.3.5"
+
+    def __init__(self) -> None:
+        super().__init__("no [[relay]] rule is for this sender and recipient")
+
+
 class LookupFailed(RoutingError):
     """The DNS could not tell now (RFC 3463 section 3.5: directory server failure)."""
 

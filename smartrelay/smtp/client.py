@@ -9,7 +9,7 @@ import smtplib
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from smartrelay.config import Timeouts
@@ -29,14 +29,6 @@ def _refused(name: str) -> Callable[..., NoReturn]:
 
     method.__name__ = name
     return method
-
-
-def _read(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The blocks of a text; one that cannot be read ends the session, for half a message must never get its dot."""
-    try:
-        yield from blocks
-    except OSError as error:
-        raise SessionBroken(unreadable(error)) from error
 
 
 class SMTPClient(smtplib.SMTP):
@@ -73,14 +65,16 @@ class SMTPClient(smtplib.SMTP):
         """EHLO, or HELO when the server does not know it or `extended` is false; forgets all that was offered before."""
         self.extensions = {}
         if extended or self.lmtp:
-            answer = self.wire.command(Phase.EHLO, f"{'LHLO' if self.lmtp else 'EHLO'} {self._name()}\r\n".encode("ascii"))
+            answer = self.wire.command(Phase.EHLO, f"{'LHLO' if self.lmtp else 'EHLO'} {self.name()}\r\n".encode("ascii"))
             if answer.good and answer.reply is not None:
                 self.extensions = extensions(answer.reply)
             if self.lmtp or answer.reply is None or answer.reply.code not in _HELO_INSTEAD:
                 return answer
-        return self.wire.command(Phase.EHLO, f"HELO {self._name()}\r\n".encode("ascii"))
+        return self.wire.command(Phase.EHLO, f"HELO {self.name()}\r\n".encode("ascii"))
 
-    def _name(self) -> str:
+    def name(self) -> str:
+        """What we call ourselves: our host's name in A-labels or, failing that, the address that we speak from, in brackets
+        (RFC 5321 section 4.1.4)."""
         if "." in self.hostname:
             try:
                 return a_labels(self.hostname)
@@ -120,6 +114,8 @@ class SMTPClient(smtplib.SMTP):
         if answer.trouble is None and isinstance(self.wire.sock, ssl.SSLSocket):
             cipher = self.wire.sock.cipher()
             self.tls = f"{self.wire.sock.version()} {cipher[0] if cipher else ''}".strip()
+        if self.wire.transcript is not None:
+            self.wire.transcript.secured(answer.text or self.tls)
         return answer
 
     def authenticate(self, user: str, secret: str, mechanism: str = "auto", *, certificate: bool = False) -> Answer:
@@ -143,16 +139,22 @@ class SMTPClient(smtplib.SMTP):
         """
         wire = self.wire
         waiting = b""
-        for block in _read(blocks):
-            if waiting:
-                wire.must_be_quiet(Phase.BODY)
-                wire.transmit(waiting, Phase.BODY, self.timeouts.data_block)
-            waiting = block
+        try:
+            for block in blocks:
+                if waiting:
+                    wire.must_be_quiet(Phase.BODY)
+                    wire.transmit(waiting, Phase.BODY, self.timeouts.data_block)
+                waiting = block
+        except OSError as error:
+            # a text that cannot be read ends the session, for half a message must never get its dot
+            raise SessionBroken(unreadable(error)) from error
         # no reply that is here already can be the one to what comes now
         wire.must_be_quiet(Phase.BODY)
         # the last block has the final dot in it: from here on the server may have the message
         wire.dialogue.sent([Phase.END] * replies)
         wire.transmit(waiting + b"".join([line for _, line in riders]), Phase.END, self.timeouts.data_block)
+        if wire.transcript is not None:
+            wire.transcript.sent([(Phase.END, b".\r\n"), *riders])
         wire.dialogue.sent([phase for phase, _ in riders])
         meanwhile()
         for _ in range(replies):
@@ -161,8 +163,7 @@ class SMTPClient(smtplib.SMTP):
     def goodbye(self) -> None:
         """QUIT, politely but not for long; nothing about it changes any result (RFC 5321 section 4.1.1.10)."""
         try:
-            self.wire.transmit(b"QUIT\r\n", Phase.QUIT, self.timeouts.quit)
-            self.wire.dialogue.sent([Phase.QUIT])
+            self.wire.send([(Phase.QUIT, b"QUIT\r\n")], seconds=self.timeouts.quit)
             self.wire.answer(self.timeouts.quit)
         except SessionBroken:
             pass

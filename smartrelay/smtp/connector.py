@@ -11,7 +11,6 @@ import select
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from smartrelay.config import Timeouts
@@ -20,7 +19,7 @@ from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 HEAD_START = 0.25
 """Seconds before the next address is tried beside those that have not answered (RFC 8305 section 5)."""
 
-_NO_NETWORK = (errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH)
+_NO_NETWORK = (errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """What the system says at once where this machine has no way there, whatever the other side does."""
 
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
@@ -52,7 +51,7 @@ def connect(target: Target, timeouts: Timeouts) -> socket.socket | Answer:
     """Connects over TCP to the first address that answers, or to a local socket."""
     if target.path:
         return _connect_local(target, timeouts)
-    addresses = _addresses(target, timeouts.lookup)
+    addresses = addresses_of(target, timeouts.lookup)
     if isinstance(addresses, Answer):
         return addresses
     wanted = [address for address in addresses if address[1][0] not in target.without]
@@ -80,9 +79,26 @@ def _failed(what: str, error: OSError) -> Answer:
     return Answer(Phase.CONNECT, trouble=trouble, text=f"{what}: {(error.strerror or str(error)).lower()}")
 
 
-def _addresses(target: Target, seconds: float) -> list[Address] | Answer:
+def addresses_of(target: Target, seconds: float) -> list[Address] | Answer:
+    """A host's addresses in the order in which they are tried, or the answer that says why there are none; the system's
+    resolver is waited for so many seconds."""
     if target.addresses:
         return interleaved([_address(text, target.port) for text in target.addresses])
+    literal = _literal(target.host)
+    return [_address(literal, target.port)] if literal else _looked_up(target, seconds)
+
+
+def _literal(host: str) -> str:
+    """The address that a host is named by, as the system writes it: then there is nobody to ask. "" for a name."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            return socket.inet_ntop(family, socket.inet_pton(family, host))
+        except (OSError, ValueError):  # not of this family, no address at all
+            continue
+    return ""
+
+
+def _looked_up(target: Target, seconds: float) -> list[Address] | Answer:
     results: queue.SimpleQueue[list[Address] | Answer] = queue.SimpleQueue()
     host = target.host
 
@@ -119,15 +135,15 @@ def interleaved(addresses: list[Address]) -> list[Address]:
     return mixed
 
 
-@dataclass(slots=True)
 class _Race:
     """Connection attempts side by side; the first that succeeds wins, the others are closed."""
 
-    target: Target
-    addresses: list[Address]
-    seconds: float
-    running: dict[int, tuple[socket.socket, Address, float]] = field(default_factory=dict)
-    failures: list[Answer] = field(default_factory=list)
+    def __init__(self, target: Target, addresses: list[Address], seconds: float) -> None:
+        self.target = target
+        self.addresses = addresses
+        self.seconds = seconds
+        self.running: dict[int, tuple[socket.socket, Address, float]] = {}
+        self.failures: list[Answer] = []
 
     def run(self) -> socket.socket | Answer:
         waiting, next_start = list(self.addresses), 0.0

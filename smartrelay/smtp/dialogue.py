@@ -54,6 +54,7 @@ class Trouble(StrEnum):
     TIMEOUT = "timed out"
     LOST = "connection lost"
     PROTOCOL = "protocol error"
+    LOOP = "mail loops back"
     NO_TLS = "TLS not offered"
     TLS = "TLS failed"
     CERTIFICATE = "certificate refused"

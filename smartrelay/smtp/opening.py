@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from smartrelay.config import Timeouts
 from smartrelay.mail.international import NoSuchDomainName, a_labels
@@ -11,6 +11,7 @@ from smartrelay.smtp.client import SMTPClient
 from smartrelay.smtp.connector import Connector, Target, connect
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.smtp.session import Session
+from smartrelay.smtp.transcript import Listener, Transcript
 from smartrelay.smtp.wire import SessionBroken
 
 ADDRESSES = 5
@@ -20,12 +21,12 @@ _THIS_ADDRESS = (Phase.CONNECT, Phase.GREETING, Phase.EHLO, Phase.TLS)
 """Where a session that fails says something of one address; what comes after is known of the host."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """How to speak to a server. tls: "none", "opportunistic", "starttls" or "implicit"; the last two are verified.
 
     user "": no sign-in, unless the mechanism is EXTERNAL. extended: EHLO and all extensions, or HELO and none. window:
-    messages in doubt at once. certificate, key: PEM files that say who we are, or "".
+    messages in doubt at once. certificate, key: PEM files that say who we are, or "". exchanger: of the recipient's domain; if
+    it calls itself as we do, it is this host, and mail for it goes round. listener: who reads the dialogue along.
     """
 
     hostname: str
@@ -34,13 +35,18 @@ class Policy:
     ca_file: str = ""
     signs_in: bool = False
     user: str = ""
-    secret: str = field(default="", repr=False)
+    secret: str = ""
     mechanism: str = "auto"
     extended: bool = True
     lmtp: bool = False
     window: int = 1
     certificate: str = ""
     key: str = ""
+    exchanger: bool = False
+    listener: Listener | None = None
+
+    def __repr__(self) -> str:
+        return f"Policy(hostname={self.hostname!r}, tls={self.tls!r}, user={self.user!r})"  # never the secret
 
 
 def open_session(
@@ -66,7 +72,8 @@ def open_session(
         if len(set(tried)) == seen:
             return answer or opened  # no address is left that has not been tried
         answer = opened
-        if target.path or opened.phase not in _THIS_ADDRESS or opened.trouble is Trouble.CERTIFICATE:
+        host_wide = opened.trouble in (Trouble.CERTIFICATE, Trouble.LOOP)
+        if target.path or host_wide or opened.phase not in _THIS_ADDRESS:
             break
     return answer or Answer(Phase.CONNECT, trouble=Trouble.NO_HOST, text=f"host {target.host} has no address")
 
@@ -84,9 +91,9 @@ def _open_at_one(
         return opened
     again = target if target.path else target._replace(addresses=tuple(tried[-1:]), without=())
     if opened.phase is Phase.TLS and policy.tls == "opportunistic":
-        return _open(again, replace(policy, tls="none"), connector, clock, [])
+        return _open(again, policy._replace(tls="none"), connector, clock, [])
     if opened.phase is Phase.EHLO and opened.trouble is Trouble.LOST and policy.extended and not policy.lmtp:
-        return _open(again, replace(policy, extended=False), connector, clock, [])
+        return _open(again, policy._replace(extended=False), connector, clock, [])
     return opened
 
 
@@ -104,6 +111,8 @@ def _open(
     tried.append(where)
     peer = target.path or f"{target.host}[{where}]:{target.port}"
     client = SMTPClient(connection, policy.hostname, policy.timeouts, lmtp=policy.lmtp, clock=clock)
+    if policy.listener is not None:
+        client.wire.transcript = Transcript(peer, policy.listener)
     try:
         answer = _introduce(client, target.host, policy)
     except SessionBroken as broken:
@@ -127,10 +136,10 @@ def _introduce(client: SMTPClient, host: str, policy: Policy) -> Answer | None:
         answer = client.secure(tls.verified(policy.ca_file, policy.certificate, policy.key), host)
         if answer.trouble is not None:
             return answer
-    answer = client.wire.greeting()
+    answer = _unless_ours(client.wire.greeting(), client, policy)
     if not answer.good:
         return answer
-    answer = client.hello(extended=policy.extended)
+    answer = _unless_ours(client.hello(extended=policy.extended), client, policy)
     if not answer.good:
         return answer
     if policy.tls in ("starttls", "opportunistic") and (trouble := _upgrade(client, host, policy)) is not None:
@@ -141,6 +150,21 @@ def _introduce(client: SMTPClient, host: str, policy: Policy) -> Answer | None:
         if not answer.good:
             return answer
     return None
+
+
+def _unless_ours(answer: Answer, client: SMTPClient, policy: Policy) -> Answer:
+    """The same answer, unless it is an exchanger's that calls itself as we do in its first word (RFC 5321 sections 4.2 and
+    4.1.1.1): then it is this host, by an address that we did not know as ours.
+
+    An address in brackets is no sign: behind a translating router two hosts may well have the same one.
+    """
+    if not policy.exchanger or not answer.good or answer.reply is None:
+        return answer
+    called = answer.reply.lines[0].partition(" ")[0]
+    if called.startswith("[") or called.removesuffix(".").lower() != client.name().lower():
+        return answer
+    text = f"mail loops back to this host: the server calls itself {called}, as we do"
+    return Answer(answer.phase, trouble=Trouble.LOOP, text=text)
 
 
 def _upgrade(client: SMTPClient, host: str, policy: Policy) -> Answer | None:

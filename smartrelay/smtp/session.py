@@ -64,7 +64,8 @@ class Session:
         says so, no text of a message is begun, even if its envelope has gone ahead."""
         self._pull, self._tell, self.halted = pull, tell, halted
         try:
-            if self._window > 1 and {"PIPELINING", "CHUNKING"} <= self.client.extensions.keys():
+            # with LMTP a reply for each recipient follows the text, which the stream does not count
+            if self._window > 1 and not self.client.lmtp and {"PIPELINING", "CHUNKING"} <= self.client.extensions.keys():
                 from smartrelay.smtp.stream import Stream
 
                 Stream(self, self._window).run()
@@ -127,6 +128,8 @@ class Session:
 
     def _share(self, wanted: Transaction, indices: list[int]) -> int:
         """How many of the recipients fit into one transaction with this server."""
+        if len(indices) <= self._domains:
+            return min(len(indices), self._most)
         domains: set[str] = set()
         for number, index in enumerate(indices[: self._most]):
             domains.add(domain_of(wanted.recipients[index][0]))
@@ -167,6 +170,8 @@ class Session:
             if self.client.wire.dialogue.state is State.TEXT and flight.wants_text:
                 following, riders = self._rider()
                 replies = len(flight.accepted) if self.client.lmtp else 1
+                if self.client.wire.transcript is not None:
+                    self.client.wire.transcript.text(flight.content.octets)
                 try:
                     blocks = flight.content.wire()
                     self.client.send_content(blocks, riders, ends, replies=replies, meanwhile=self._prepare_ahead)

@@ -12,7 +12,6 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from smartrelay.smtp.dialogue import Answer, Phase, State, Trouble
@@ -26,36 +25,37 @@ _FAILURES = 8
 """Failed transactions after which the session is ended: Exim counts their RSETs and hangs up after ten."""
 
 
-@dataclass(slots=True, eq=False)
+_RESET = (Phase.RSET, b"RSET\r\n")
+
+
 class _InAir:
-    """A flight whose octets are being written or whose answers are awaited."""
+    """A flight whose octets are being written or whose answers are awaited. broken: why it cannot count; parting: the server
+    said 421, and so takes nothing."""
 
-    flight: Flight
-    octets: Iterator[bytes]
-    expected: int
-    begun: bool = False
-    written: bool = False
-    broken: Answer | None = None
-    chunk: Answer | None = None
+    def __init__(self, flight: Flight, octets: Iterator[bytes], expected: int) -> None:
+        self.flight = flight
+        self.octets = octets
+        self.expected = expected
+        self.begun = self.written = self.parting = False
+        self.broken: Answer | None = None
+        self.chunk: Answer | None = None
 
 
-@dataclass(slots=True, eq=False)
 class Stream:
     """Sends what the session has to send, `window` messages at once.
 
     closing: nothing more is begun or written, for the server wants to go or makes no sense. deaf: it takes nothing more.
     """
 
-    session: "Session"
-    window: int
-    _air: deque[_InAir] = field(default_factory=deque)
-    _unwritten: deque[_InAir] = field(default_factory=deque)
-    _rest: memoryview = field(default_factory=lambda: memoryview(b""))
-    _closing: bool = False
-    _deaf: bool = False
-    _failures: int = 0
-    _finished: int = 0
-    _since: float = 0.0
+    def __init__(self, session: "Session", window: int) -> None:
+        self.session = session
+        self.window = window
+        self._air: deque[_InAir] = deque()
+        self._unwritten: deque[_InAir] = deque()
+        self._rest = memoryview(b"")
+        self._closing = self._deaf = False
+        self._failures = self._finished = 0
+        self._since = 0.0
 
     def run(self) -> None:
         """Until there is no more to send, or the session ends."""
@@ -131,7 +131,9 @@ class Stream:
                     flying.written = True
                     self._unwritten.popleft()
                     continue
-                flying.begun = True
+                if not flying.begun:
+                    flying.begun = True
+                    self._show(flying.flight)
                 self._rest = memoryview(piece)
             try:
                 sent = connected.send(self._rest)
@@ -144,6 +146,12 @@ class Stream:
             self._since = self.session.client.wire.clock()
             self._rest = self._rest[sent:]
 
+    def _show(self, flight: Flight) -> None:
+        transcript = self.session.client.wire.transcript
+        if transcript is not None:
+            transcript.sent([_RESET, *flight.lines(), (Phase.CHUNK, _chunk(flight))])
+            transcript.text(flight.content.octets)
+
     def _take(self, answer: Answer) -> None:
         """One more answer: it belongs to the oldest flight that still expects any."""
         flying = self._air[0]
@@ -152,8 +160,8 @@ class Stream:
             raise SessionBroken(Answer(Phase.BODY, trouble=Trouble.PROTOCOL, text=text))
         flying.expected -= 1
         if answer.reply is not None and answer.reply.code == 421:
-            self._closing = True
-            flying.broken = flying.broken or answer
+            self._closing = flying.parting = True
+            flying.broken = answer
         elif answer.phase in (Phase.MAIL, Phase.RCPT):
             if flying.broken is None:
                 flying.flight.take(answer)
@@ -172,6 +180,10 @@ class Stream:
     def _finish(self, flying: _InAir) -> None:
         chunk = flying.chunk or Answer(Phase.CHUNK, trouble=Trouble.PROTOCOL, text="no answer")
         good = chunk.good and flying.broken is None and flying.flight.wants_text
+        if chunk.good and flying.broken is not None:
+            # it says yes to the text all the same: who knows under what envelope
+            text = f"the server took a message after it had said no to {flying.broken.phase.name}"
+            flying.broken = Answer(Phase.CHUNK, trouble=Trouble.PROTOCOL, text=text)
         self._failures += not good
         self._finished += 1
         if good or flying.broken is None:
@@ -181,7 +193,7 @@ class Stream:
     def _lost(self, answer: Answer) -> None:
         """The connection is gone: who is in doubt, and who was not touched."""
         for number, flying in enumerate(self._air):
-            if flying.broken is not None:
+            if flying.broken is not None and (flying.parting or not flying.written):
                 verdict = flying.broken
             elif flying.written:
                 verdict = Answer(Phase.CHUNK, trouble=answer.trouble or Trouble.LOST, text=answer.text)
@@ -195,9 +207,13 @@ class Stream:
         self._air.clear()
 
 
+def _chunk(flight: Flight) -> bytes:
+    return b"BDAT %d LAST\r\n" % flight.content.octets
+
+
 def _octets(flight: Flight) -> Iterator[bytes]:
     """A transaction as it goes over the wire, in pieces; the text in one chunk of exactly the announced size."""
-    head = b"RSET\r\n" + b"".join(line for _, line in flight.lines()) + b"BDAT %d LAST\r\n" % flight.content.octets
+    head = _RESET[1] + b"".join(line for _, line in flight.lines()) + _chunk(flight)
     for block in flight.content.canonical():
         yield head + block
         head = b""

@@ -5,7 +5,6 @@ server can take: a domain that is not ASCII as A-labels, where that is enough (R
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 from smartrelay.mail.envelope import Facts
 from smartrelay.mail.international import NoSuchDomainName, a_label_path
@@ -15,21 +14,31 @@ from smartrelay.smtp.dialogue import Answer, Phase, Reply, Trouble, path_command
 Line = tuple[Phase, bytes]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Transaction:
     """One message for some recipients, as the caller wants it. recipients: (canonical address, NOTIFY value, ORCPT value
     or ""). cargo: whatever the caller knows it by."""
 
-    reverse_path: str
-    recipients: list[tuple[str, str, str]]
-    text: Callable[[], Iterable[bytes]]
-    facts: Facts
-    ret: str = ""
-    envid: str = ""
-    cargo: object = None
+    __slots__ = ("cargo", "envid", "facts", "recipients", "ret", "reverse_path", "text")
+
+    def __init__(
+        self,
+        reverse_path: str,
+        recipients: list[tuple[str, str, str]],
+        text: Callable[[], Iterable[bytes]],
+        facts: Facts,
+        ret: str = "",
+        envid: str = "",
+        cargo: object = None,
+    ) -> None:
+        self.reverse_path = reverse_path
+        self.recipients = recipients
+        self.text = text
+        self.facts = facts
+        self.ret = ret
+        self.envid = envid
+        self.cargo = cargo
 
 
-@dataclass(slots=True, eq=False)
 class Flight:
     """A transaction for the recipients with these indices, under way with one server.
 
@@ -37,15 +46,25 @@ class Flight:
     server had no more room for in this transaction, to be sent in the next.
     """
 
-    wanted: Transaction
-    content: content.Content
-    mail: bytes
-    recipients: list[tuple[int, bytes]]
-    answers: dict[int, Answer] = field(default_factory=dict)
-    held_over: list[int] = field(default_factory=list)
-    refused: Answer | None = None
-    accepted: list[int] = field(default_factory=list)
-    _asked: int = 0
+    __slots__ = ("_asked", "accepted", "answers", "content", "held_over", "mail", "recipients", "refused", "wanted")
+
+    def __init__(
+        self,
+        wanted: Transaction,
+        text: content.Content,
+        mail: bytes,
+        recipients: list[tuple[int, bytes]],
+        answers: dict[int, Answer],
+    ) -> None:
+        self.wanted = wanted
+        self.content = text
+        self.mail = mail
+        self.recipients = recipients
+        self.answers = answers
+        self.held_over: list[int] = []
+        self.refused: Answer | None = None
+        self.accepted: list[int] = []
+        self._asked = 0
 
     def lines(self) -> list[Line]:
         """MAIL and RCPT."""

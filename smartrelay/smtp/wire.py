@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 from smartrelay.config import Timeouts
 from smartrelay.smtp.dialogue import Answer, BadReply, Dialogue, Phase, Reply, ReplyParser, Trouble
+from smartrelay.smtp.transcript import Transcript
 
 _READ = 1 << 16
 
@@ -31,7 +32,8 @@ class SessionBroken(Exception):
 
 class Wire:
     """A connected socket and the dialogue over it. phase: what is being done (read by other threads too). on_wait: told each
-    time that we come for answers whether we have to wait for them. clock: seconds, by which time limits are kept."""
+    time that we come for answers whether we have to wait for them. transcript: where a person reads along. clock: seconds, by
+    which time limits are kept."""
 
     def __init__(self, connected: socket.socket, timeouts: Timeouts, clock: Callable[[], float] = time.monotonic) -> None:
         self.sock: socket.socket | None = connected
@@ -44,7 +46,10 @@ class Wire:
         self._ready: deque[Reply] = deque()
         self._spoiled = ""
         self._sends_after = select.POLLOUT
+        self._readable = select.poll()
+        self._readable.register(connected, select.POLLIN)
         self.on_wait: Callable[[bool], None] = lambda waited: None
+        self.transcript: Transcript | None = None
         # a time limit on the socket would cost two system calls more for each of its calls, and be for each call alone
         connected.setblocking(False)
         if self.tcp:
@@ -82,6 +87,8 @@ class Wire:
         commands = list(lines)
         self.transmit(behind + b"".join([line for _, line in commands]), commands[0][0], seconds or self.timeouts.command)
         self.dialogue.sent([phase for phase, _ in commands])
+        if self.transcript is not None:
+            self.transcript.sent(commands)
 
     def command(self, phase: Phase, line: bytes, seconds: float = 0.0) -> Answer:
         """Sends one command, and waits for its reply. Raises SessionBroken, also when a reply was there before."""
@@ -107,17 +114,26 @@ class Wire:
 
     def _fetch(self, end: float) -> None:
         """Waits until a whole reply is there."""
+        told = False
         try:
             while not self._ready:
                 if self._spoiled:
                     raise SessionBroken(Answer(self.phase, trouble=Trouble.PROTOCOL, text=self._spoiled))
-                self.wait(select.POLLIN, end - self.clock())
-                self._receive()
+                # to ask first whether there is anything would be a system call more for each message
+                received = self._receive()
+                if not told:
+                    told = True
+                    self.on_wait(not received)
+                if not received:
+                    self.wait(select.POLLIN, end - self.clock(), looked=True)
+                elif not self._ready and self.clock() >= end:
+                    raise TimeoutError
         except OSError as error:
             raise self.broken(error) from error
 
-    def wait(self, event: int, seconds: float) -> None:
-        """Waits until the connection can be read or written (select.POLLIN, select.POLLOUT, or both).
+    def wait(self, event: int, seconds: float, *, looked: bool = False) -> None:
+        """Waits until the connection can be read or written (select.POLLIN, select.POLLOUT, or both). looked: a moment ago it
+        could not, and `on_wait` has been told.
 
         Raises TimeoutError when no time is left, whatever is there by now, and ConnectionResetError when it is closed.
         """
@@ -128,8 +144,8 @@ class Wire:
             return
         poll = select.poll()
         poll.register(connected, event)
-        there = bool(poll.poll(0))
-        if event == select.POLLIN:
+        there = not looked and bool(poll.poll(0))
+        if event == select.POLLIN and not looked:
             self.on_wait(not there)
         if not there and not poll.poll(seconds * 1000):
             raise TimeoutError
@@ -161,15 +177,18 @@ class Wire:
     def _look(self) -> None:
         """Takes what has come by now, and waits for nothing."""
         try:
-            self._receive()
+            # nearly always nothing has, which a socket that was asked would say with an error, at three times the cost
+            if isinstance(self.connected(), ssl.SSLSocket) or self._readable.poll(0):
+                self._receive()
         except OSError as error:
             raise self.broken(error) from error
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
+        """Takes what is there; whether there was anything."""
         try:
             data = self.connected().recv(_READ)
         except WOULD_BLOCK:
-            return
+            return False
         if not data:
             raise ConnectionResetError("closed by the server")
         try:
@@ -177,12 +196,16 @@ class Wire:
             self._ready.extend(self._parser.feed(data))
         except BadReply as error:
             self._spoiled = str(error)
+        return True
 
     def _matched(self, reply: Reply) -> Answer:
         try:
-            return self.dialogue.received(reply)
+            answer = self.dialogue.received(reply)
         except BadReply as error:
             raise SessionBroken(Answer(self.phase, trouble=Trouble.PROTOCOL, text=str(error))) from error
+        if self.transcript is not None:
+            self.transcript.received(answer)
+        return answer
 
     # the connection
 

@@ -16,12 +16,12 @@ FORMAT = b"1\n"
 _IS_DIRECTORY = 0o040000
 
 
-def enter(spool: str, *, direct: bool, make: bool = True) -> None:
+def enter(spool: str, *, direct: bool, make: bool = True, for_good: bool = True) -> None:
     """Makes this process the owner of the spool, and (unless not to `make` it) the spool if it is missing.
 
     direct: the caller named the spool itself (`--spool`, environment, a configuration of its own), so that one that is
-    missing may be made. Raises NotPermitted or TryAgain (75: somebody else's spool, nothing was accepted), ConfigError for
-    what is no spool or one of a newer format, CannotCreate.
+    missing may be made. for_good: root cannot come back; otherwise `leave` undoes it. Raises NotPermitted or TryAgain (75:
+    somebody else's spool, nothing was accepted), ConfigError for what is no spool or one of a newer format, CannotCreate.
     """
     posix.umask(0o077)
     uid = posix.geteuid()
@@ -44,17 +44,37 @@ def enter(spool: str, *, direct: bool, make: bool = True) -> None:
         if uid:
             _refuse(spool, status.st_uid, direct)
         _load_what_a_new_spool_needs(spool)
-        become(status.st_uid, status.st_gid)
+        become(status.st_uid, status.st_gid, for_good=for_good)
     _check_format(spool)
     if status.st_mode & 0o077:
         posix.chmod(spool, DIRECTORY_MODE)
 
 
-def become(uid: int, gid: int) -> None:
-    """Gives up root for good, for a uid that needs its own files only and so no supplementary group."""
+def changes_owner(spool: str) -> bool:
+    """Whether `enter` may turn this process, which is root's, into another user's."""
+    try:
+        return posix.stat(spool).st_uid != 0
+    except OSError:
+        return True
+
+
+def become(uid: int, gid: int, *, for_good: bool = True) -> None:
+    """Gives up root, for a uid that needs its own files only and so no supplementary group."""
     posix.setgroups([gid])
-    posix.setgid(gid)
-    posix.setuid(uid)
+    if for_good:
+        posix.setgid(gid)
+        posix.setuid(uid)
+    else:
+        posix.setegid(gid)
+        posix.seteuid(uid)
+
+
+def leave(groups: list[int]) -> None:
+    """Undoes an `enter` that was not for good. groups: the supplementary groups from before."""
+    if not posix.getuid():
+        posix.seteuid(0)
+        posix.setegid(posix.getgid())
+        posix.setgroups(groups)
 
 
 def _load_what_a_new_spool_needs(spool: str) -> None:

@@ -1,7 +1,6 @@
 """What a message's journal adds up to: each recipient's standing, what is owed, how often it was tried."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from smartrelay.mail.status import DEFERRED, OURS, Status, printable
@@ -24,8 +23,7 @@ class Mark(NamedTuple):
     counts: bool
 
 
-@dataclass(slots=True)
-class Notice:
+class Notice(NamedTuple):
     """A notice that the journal called for. called: Unix seconds of that line; published: whether "bounced" is durable.
 
     recipients: of whom it says that they failed or expired; delayed, relayed, delivered: of whom it says that. levels: for each
@@ -35,11 +33,11 @@ class Notice:
 
     number: int
     called: float
-    recipients: list[int]
-    delayed: list[int] = field(default_factory=list)
-    relayed: list[int] = field(default_factory=list)
-    delivered: list[int] = field(default_factory=list)
-    levels: list[int] = field(default_factory=list)
+    recipients: Sequence[int]
+    delayed: Sequence[int] = ()
+    relayed: Sequence[int] = ()
+    delivered: Sequence[int] = ()
+    levels: Sequence[int] = ()
     until: float = 0.0
     published: bool = False
 
@@ -55,29 +53,28 @@ class Notice:
         return found | ({"levels": self.levels, "until": round(self.until)} if self.delayed else {})
 
 
-@dataclass(slots=True)
 class History:
     """The standing of a message with `count` recipients, by their index in the envelope.
 
     last: each one's latest status. tries: how often each was deferred. warned: of how many delays the sender of each was told.
-    doubts: sessions lost after the final dot. relay: the rule of the latest attempt. events: all that was replayed.
+    hosts: for whom none of several hosts could be used at his latest attempt, and which. doubts: sessions lost after the final
+    dot. relay: the rule of the latest attempt. events: all that was replayed.
     """
 
-    count: int
-    last: list[Status | None] = field(init=False)
-    tries: list[int] = field(init=False)
-    warned: list[int] = field(init=False)
-    notices: dict[int, Notice] = field(default_factory=dict)
-    doubts: int = 0
-    relay: str = ""
-    events: list[Event] = field(default_factory=list)
-    _marks: list[list[Mark]] = field(default_factory=list, repr=False, compare=False)
-    _marked: int = field(default=0, repr=False, compare=False)
+    __slots__ = ("_marked", "_marks", "count", "doubts", "events", "hosts", "last", "notices", "relay", "tries", "warned")
 
-    def __post_init__(self) -> None:
-        self.last = [None] * self.count
-        self.tries = [0] * self.count
-        self.warned = [0] * self.count
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.last: list[Status | None] = [None] * count
+        self.tries = [0] * count
+        self.warned = [0] * count
+        self.hosts: dict[int, list[str]] = {}
+        self.notices: dict[int, Notice] = {}
+        self.doubts = 0
+        self.relay = ""
+        self.events: list[Event] = []
+        self._marks: list[list[Mark]] = []
+        self._marked = 0
 
     @property
     def waiting(self) -> list[int]:
@@ -141,17 +138,21 @@ class History:
             # all of it is looked at before any of it counts
             relay, found = str(event["relay"]), results(event)
             notice = self._notice(event["notice"]) if "notice" in event else None
+            hosts = [str(host) for host in event.get("hosts", ())]
             for index, _ in found:
                 self._must_exist(index)
             for index, status in found:
                 self.record(index, status)
+                self.hosts[index] = hosts
+            self.doubts += any(status.doubt for _, status in found)
             self.relay = relay
             if notice is not None:
                 self.notices[notice.number] = notice
                 for index, level in zip(notice.delayed, notice.levels, strict=True):
                     self.warned[index] = max(self.warned[index], level)
         elif kind == "bounced":
-            self.notices[int(event["number"])].published = True
+            number = int(event["number"])
+            self.notices[number] = self.notices[number]._replace(published=True)
 
     def _notice(self, called: dict[str, Any]) -> Notice:
         called = {**dict.fromkeys(_KINDS[1:], ()), **called}
@@ -175,7 +176,6 @@ class History:
             return
         self.last[index] = status
         self.tries[index] += status.action == DEFERRED
-        self.doubts += status.doubt
 
 
 def _moment(value: Any) -> float:
@@ -186,8 +186,11 @@ def _moment(value: Any) -> float:
     return moment
 
 
-def attempt(now: float, relay: str, statuses: dict[int, Status], notice: Notice | None = None) -> Event:
-    """The event of one attempt through `relay`; it calls for `notice`, if there is one.
+def attempt(
+    now: float, relay: str, statuses: dict[int, Status], notice: Notice | None = None, hosts: Sequence[str] = ()
+) -> Event:
+    """The event of one attempt through `relay`; it calls for `notice`, if there is one. hosts: the keys of those of which none
+    could be used, where a status does not say it all.
 
     Both in one line: a write that is cut short must not leave a recipient failed of whom nobody is told.
     """
@@ -196,6 +199,8 @@ def attempt(now: float, relay: str, statuses: dict[int, Status], notice: Notice 
     ours = [index for index, status in sorted(statuses.items()) if status.basis == OURS]
     if ours:
         event["ours"] = ours
+    if hosts:
+        event["hosts"] = list(hosts)
     if notice is not None:
         event["notice"] = notice.call()
     return event

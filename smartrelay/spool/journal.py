@@ -14,6 +14,7 @@ from smartrelay.spool.durable import FILE_MODE, sync_directory
 
 Event = dict[str, Any]
 _LONGEST = 64 << 20
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Journal:
@@ -47,7 +48,7 @@ class Journal:
 
     def append(self, *events: Event, sync: bool) -> None:
         """Adds events; when `sync`, returns only after they are on disk for good. Raises OSError."""
-        data = b"".join(json.dumps(event, separators=(",", ":")).encode("ascii") + b"\n" for event in events)
+        data = "".join([f"{_encode(event)}\n" for event in events]).encode("ascii")
         self._write(data, sync=sync)
         self._end += len(data)
         self.events += events

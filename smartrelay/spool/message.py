@@ -89,8 +89,12 @@ def _locked(path: str) -> tuple[int, int]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise MessageBusy(f"{path.rpartition('/')[2][:17]} is being delivered now; try again, or use --wait") from None
-        held, named = os.fstat(descriptor), _status(path)
-        if named is None or not os.path.samestat(held, named):
+        held = os.fstat(descriptor)
+        try:
+            named = os.stat(path, follow_symlinks=False)
+        except FileNotFoundError:
+            raise NoSuchMessage(f"{path} is gone") from None
+        if not os.path.samestat(held, named):
             raise NoSuchMessage(f"{path} is gone")
         if not stat.S_ISREG(held.st_mode):
             raise CorruptMessage(f"{path} is not a file")
@@ -98,13 +102,6 @@ def _locked(path: str) -> tuple[int, int]:
         os.close(descriptor)
         raise
     return descriptor, held.st_size
-
-
-def _status(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def peek(path: str) -> Envelope:

@@ -7,6 +7,7 @@ never surprised. A message that is being delivered is busy; `wait` is for how ma
 import os
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from smartrelay.spool import names
 from smartrelay.spool.durable import sync_directory
@@ -16,6 +17,7 @@ from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
 _POLL = 0.05
 _TRIES = 10
+_T = TypeVar("_T")
 
 
 def hold(spool: str, one: str, *, wait: float = 0.0) -> None:
@@ -35,13 +37,7 @@ def retry(spool: str, one: str, *, wait: float = 0.0) -> None:
 
 def delete(spool: str, one: str, *, wait: float = 0.0) -> None:
     """Removes a message for good, without a bounce."""
-
-    def remove(path: str) -> None:
-        os.unlink(path)
-        sync_directory(os.path.dirname(path))
-        Journal(spool, one).remove()
-
-    _locked(spool, one, remove, wait)
+    _locked(spool, one, lambda path: end(spool, one, path), wait)
 
 
 def _move(spool: str, one: str, to: str, verb: str, wait: float, only_from: str = "") -> None:
@@ -63,28 +59,47 @@ def _move(spool: str, one: str, to: str, verb: str, wait: float, only_from: str 
 
 
 def _locked(spool: str, one: str, act: Callable[[str], None], wait: float) -> None:
-    """Does `act` on the message's path with its lock held; looks again while the message moves under our eyes."""
-    end = time.monotonic() + wait
-    for attempt in range(1_000_000):
-        path = names.find(spool, one)
+    """Does `act` on the message's path with its lock held; what cannot be opened cannot be in anybody's hand."""
+
+    def take(path: str) -> tuple[str, int]:
         try:
-            descriptor = lock(path)
-        except MessageBusy:
-            if time.monotonic() >= end:
-                raise
-            time.sleep(_POLL)
-            continue
-        except NoSuchMessage:
-            if attempt >= _TRIES and time.monotonic() >= end:
-                raise
-            continue
+            return path, lock(path)
         except CorruptMessage:
-            act(path)  # what cannot be opened cannot be in anybody's hand
-            return
+            return path, -1
+
+    while True:
+        path, descriptor = taken(spool, one, take, wait)
         try:
             act(path)
             return
         except FileNotFoundError:
             continue  # a pass took it in between our look and our rename
         finally:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def taken(spool: str, one: str, take: Callable[[str], _T], wait: float) -> _T:
+    """What `take` makes of the message's path; again while the message moves under our eyes, or is in hand for up to `wait`
+    seconds. Raises MessageBusy, NoSuchMessage, and what else `take` raises."""
+    end = time.monotonic() + wait
+    for attempt in range(1_000_000):
+        path = names.find(spool, one)
+        try:
+            return take(path)
+        except MessageBusy:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(_POLL)
+        except NoSuchMessage:
+            if attempt >= _TRIES and time.monotonic() >= end:
+                raise
+    raise MessageBusy(f"{one} moves from hand to hand; try again")
+
+
+def end(spool: str, one: str, path: str) -> None:
+    """Removes a message, and when that is durable its journal (law 3); its lock is held. Raises FileNotFoundError where a pass
+    took it in meanwhile."""
+    os.unlink(path)
+    sync_directory(os.path.dirname(path))
+    Journal(spool, one).remove()

@@ -46,14 +46,20 @@ class UnknownUser(SmartRelayError):
 
 
 def enqueue(options: Options, settings: Settings) -> str:
-    """Puts the message on standard input into the spool; returns its queue id.
+    """Puts the message on standard input into the spool; returns its queue id. Root is root again afterwards only if an
+    attempt at the keyboard follows, which reads what only root may read.
 
     Raises SmartRelayError with the sentence for the caller; nothing was accepted then.
     """
     uid = posix.getuid()
     submission = _Submission(options, settings, uid)
     submission.named_recipients()
-    return submission.take(_normalised(options.dot_ends))
+    if not options.at_keyboard:
+        return submission.take(_normalised(options.dot_ends))
+    groups = posix.getgroups()
+    one = submission.take(_normalised(options.dot_ends))
+    access.leave(groups)
+    return one
 
 
 def drain() -> None:
@@ -127,7 +133,7 @@ class _Submission:
         one = queue_id.new(int(now * 1e6), posix.urandom(6))
         kept, message_id = self._complete(found, one, now)
         # as late as this: before, root's rights may be needed to import what the header asked for
-        access.enter(self.settings.spool, direct=self.settings.direct)
+        access.enter(self.settings.spool, direct=self.settings.direct, for_good=not self.options.at_keyboard)
         _check_space(self.settings)
         draft = None
         try:

@@ -31,14 +31,20 @@ _NAMES = {
 _NOT_HERE = ("smtpd", "rsmtp")
 _HEX = frozenset("0123456789ABCDEF")
 _MODES = {"m": DELIVER, "p": LIST, "i": NEWALIASES, "h": NOTHING, "H": NOTHING}
+_AT_ONCE = {"i": True, "f": True, "b": False, "q": False, "d": False}
+"""The delivery modes: whether one attempt is wanted at once. Background has no meaning without a daemon: it queues."""
+
 _NO_DAEMON = "there is no daemon here; `smartrelay setup` puts the timer in place that sends what is queued"
 _BAD_MODES = {"d": _NO_DAEMON, "D": _NO_DAEMON, "l": _NO_DAEMON}
 
 
 class Options:
-    """What one command line asks for. sender: -f as given, None when absent. dot_ends: a lone dot ends the message."""
+    """What one command line asks for. sender: -f as given, None when absent. dot_ends: a lone dot ends the message. at_once:
+    whether the delivery mode asks for an attempt at once, None where none was given. at_keyboard: such an attempt follows."""
 
     __slots__ = (
+        "at_keyboard",
+        "at_once",
         "config",
         "dot_ends",
         "envid",
@@ -60,6 +66,8 @@ class Options:
         self.from_header = False
         self.dot_ends = True
         self.verbose = False
+        self.at_once: bool | None = None
+        self.at_keyboard = False
         self.notify = self.ret = self.envid = ""
         self.config = self.spool = ""
         self.operands: list[str] = []
@@ -152,6 +160,8 @@ def _valued(options: Options, letter: str, value: str) -> None:
     elif letter == "o":
         if value.startswith("i"):
             options.dot_ends = False
+        elif value.startswith("d"):
+            options.at_once = _AT_ONCE.get(value[1:2], options.at_once)
     elif letter == "b":
         _mode(options, value)
     elif letter == "B":

@@ -26,6 +26,7 @@ _MODULES = (
     "smartrelay.__main__",
     "smartrelay.door",
     "smartrelay.cli.flush",
+    "smartrelay.cli.giving_up",
     "smartrelay.cli.passes",
     "smartrelay.cli.queue",
     "smartrelay.mail.dsn",

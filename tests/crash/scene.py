@@ -200,15 +200,19 @@ class Scene:
         self.server.wait_for(lambda: self.server.open_connections == 0)
         return done
 
+    def operate(self, *argv: str, **how: Any) -> Outcome:
+        """An operator's command, to its end or its death."""
+        return self.runner.run(["smartrelay", "--config", self.config, "queue", *argv], self.spool, **how)
+
     def queue(self, *argv: str) -> None:
         """An operator's command, which must succeed."""
-        done = self.runner.run(["smartrelay", "--config", self.config, "queue", *argv], self.spool)
+        done = self.operate(*argv)
         assert done.code == 0, done.stderr
 
-    def fresh(self) -> None:
-        """The spool as it was before any pass, and a server that has seen nothing and puts `later` off."""
+    def fresh(self, saved: str = "") -> None:
+        """The spool as it was before any pass, or as it was saved, and a server that has seen nothing and puts `later` off."""
         shutil.rmtree(self.spool, ignore_errors=True)
-        shutil.copytree(self._saved, self.spool)
+        shutil.copytree(saved or self._saved, self.spool)
         self._recovered = False
         self._seen = len(self.server.sessions)
 

@@ -146,6 +146,33 @@ def test_a_pass_writes_verdicts_in_the_lawful_order(machine: Machine, smtp_serve
     assert machine.ids() == []
 
 
+@pytest.mark.parametrize("state", ["new", "hold"])
+def test_giving_up_writes_in_the_lawful_order(machine: Machine, state: str) -> None:
+    """Law 3: the verdict with its call for a bounce durable, then the bounce, then "bounced", then the message goes, then its
+    journal; what was held leaves hold/ once it has its verdict, so that a pass can finish it."""
+    one = machine.enqueue(b"Subject: x\n\nx\n", "you@b.example")
+    if state == "hold":
+        assert machine.run("queue", "hold", one).code == 0
+    result, calls = trace(machine, SMARTRELAY, "queue", "expire", "--yes", one)
+    assert result.code == 0, result.errors
+    journal = f"state/{one}"
+    verdict = place(calls, "pwrite64", lambda call: exactly(journal)(call) and "notice" in call.arguments)
+    durable = place(calls, "fdatasync", exactly(journal), verdict)
+    if state == "hold":
+        durable = place(calls, "rename renameat", exactly(f"hold/{one}"), durable)
+    else:
+        durable = place(calls, "fsync", exactly("state"), durable)
+    bounce = place(calls, "fsync", on("tmp/"), durable)
+    linked = place(calls, "link linkat", on("tmp/"), bounce)
+    published = place(calls, "fsync", exactly("new"), linked)
+    told = place(calls, "pwrite64", lambda call: exactly(journal)(call) and "bounced" in call.arguments, published)
+    known = place(calls, "fdatasync", exactly(journal), told)
+    where = "new" if state == "new" else "cur"
+    gone = place(calls, "unlink unlinkat", on(f"{where}/{one}"), known)
+    settled = place(calls, "fsync", exactly(where), gone)
+    place(calls, "unlink unlinkat", exactly(journal), settled)
+
+
 def test_a_verdict_is_durable_while_others_wait(machine: Machine, smtp_server: Callable[..., ScriptedServer]) -> None:
     """2.4: a recipient that is final while others wait must not get its mail again: its line is synced, then the name moves."""
     machine.relay_to(smtp_server(replies=MIXED))

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.e2e.commands import SENDMAIL, Machine, Running, relay
+from tests.e2e.commands import SENDMAIL, SMARTRELAY, Machine, Running, relay
+from tests.e2e.terminal import Terminal, at_terminal
 from tests.support.process import NOBODY
 from tests.support.smtp_server import ScriptedServer
 
@@ -40,8 +41,19 @@ class Host(Machine):
     def start_program(self, program: str, *arguments: str, text: bytes | int = b"", env: object = None) -> Running:
         """Start a program as the user `uid`."""
         assert env is None
-        who = [f"--reuid={self.uid}", f"--regid={self.uid}", f"--groups={GROUPS}"]
-        return super().start_program("setpriv", *who, program, *arguments, text=text)
+        return super().start_program("setpriv", *self._who, program, *arguments, text=text)
+
+    @property
+    def _who(self) -> list[str]:
+        return [f"--reuid={self.uid}", f"--regid={self.uid}", f"--groups={GROUPS}"]
+
+    def at_terminal(self, *command: str, text: bytes = b"") -> Terminal:
+        """Start a command from a terminal, as the user `uid`."""
+        return at_terminal(self, "setpriv", *self._who, *command, text=text)
+
+    def send_at_terminal(self) -> Terminal:
+        """Send a message from a terminal, as the user `uid`, and watch."""
+        return self.at_terminal(SENDMAIL, "-v", "-f", "me@a.example", "you@b.example", text=b"Subject: x\n\n")
 
     def by(self, uid: int) -> "Host":
         """This machine, for that user from now on."""
@@ -58,6 +70,9 @@ class Host(Machine):
                 found.add((status.st_uid, status.st_gid, kind | stat.S_IMODE(status.st_mode)))
         return found
 
+
+SUBJECT = b"Subject: =?utf-8?q?x?=\n\n"
+"""One that a notice decodes, which takes modules of its own: root must have loaded them while it was root."""
 
 PRIVATE = {(NOBODY, NOBODY, stat.S_IFDIR | 0o700), (NOBODY, NOBODY, 0o600)}
 
@@ -105,7 +120,7 @@ def test_root_and_the_owner_take_turns(host: Host, smtp_server: Callable[..., Sc
     server = smtp_server(replies={"RCPT TO:<later@": b"450 4.2.1 later", "RCPT TO:<bad@": b"550 5.1.1 no"})
     host.relay_to(server)
     for first, second in ((0, NOBODY), (NOBODY, 0)):
-        wait = host.by(first).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "later@b.example", "bad@b.example")
+        wait = host.by(first).enqueue(SUBJECT, "-f", "me@a.example", "later@b.example", "bad@b.example")
         host.by(second).enqueue(b"Subject: y\n\n", "-f", "me@a.example", "you@b.example")
         host.by(second).flush()
         assert host.owners() == PRIVATE
@@ -120,10 +135,31 @@ def test_root_and_the_owner_take_turns(host: Host, smtp_server: Callable[..., Sc
             assert host.by(uid).run("hosts", "reset", "mx.example.org").code == 0
             assert host.owners() == PRIVATE
             assert wait.encode() in host.by(uid).run("queue", "list").output
+            assert b"notice 1 was queued as" in host.by(uid).run("queue", "show", wait).output
         deleted = host.by(second).run("queue", "delete", "--yes", wait)
         assert deleted.code == 0, deleted.errors
     assert host.ids() == []
     assert len(server.accepted) == 4  # one message and one bounce in each turn
+
+
+def test_root_and_the_owner_give_mail_up_alike(host: Host, smtp_server: Callable[..., ScriptedServer]) -> None:
+    """2.4: the notice and what passes note are the owner's, whoever said so; root's configuration may be root's alone."""
+    server = smtp_server(replies={"MAIL FROM:<me@": b"530 5.7.0 sign in first"})
+    host.relay_to(server)
+    for first, second in ((0, NOBODY), (NOBODY, 0)):
+        ids = [host.by(first).enqueue(SUBJECT, "-f", "me@a.example", "you@b.example") for _ in range(2)]
+        host.by(first).flush()
+        assert os.listdir(f"{host.spool}/var") == ["incidents.json"]
+        assert b"cannot be used" in host.by(second).run("queue", "show", ids[0]).output
+        os.chmod(host.config, 0o600 if second == 0 else 0o644)
+        for one, verb in zip(ids, (("expire",), ("delete", "--bounce")), strict=True):
+            result = host.by(second).run("queue", *verb, "--yes", one)
+            assert result.code == 0, result.errors
+            assert host.owners() == PRIVATE
+        os.chmod(host.config, 0o644)
+        host.by(first).flush()
+        assert host.ids() == [] and host.owners() == PRIVATE
+    assert len(server.accepted) == 4
 
 
 def test_root_makes_a_private_spool_for_itself_where_there_is_no_service_user(host: Host) -> None:
@@ -143,6 +179,7 @@ def test_nobody_else_gets_into_a_spool_that_they_name(host: Host) -> None:
     before = host.tree()
     commands = [("flush",), ("flush", one), ("queue", "list"), ("queue", "show", one), ("queue", "hold", one)]
     commands += [("queue", "delete", "--yes", one), ("queue", "retry", "--all"), ("queue", "release", one)]
+    commands += [("queue", "expire", "--yes", one), ("queue", "delete", "--bounce", "--yes", one)]
     commands += [("hosts", "list"), ("hosts", "reset")]
     for command in commands:
         refused = host.by(STRANGER).run(*command)
@@ -175,29 +212,37 @@ def test_nobody_else_gets_into_the_spool_of_the_system(host: Host) -> None:
     assert len(host.ids()) == 1
 
 
+def test_anybody_may_ask_for_a_way_and_only_the_owner_is_told_of_bad_hosts(host: Host) -> None:
+    """2.4: what a stranger may not see is left out, in a word; root looks at it as the owner."""
+    host.configure(relay("smtps://127.0.0.1"))
+    host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    make_bad(host, "127.0.0.1:465")
+    before = host.tree()
+    for uid, known in ((0, True), (NOBODY, True), (STRANGER, False)):
+        told = host.by(uid).run("route", "--sender", "me@a.example", "--json", "you@b.example")
+        assert told.code == 0, told
+        (way,) = json.loads(told.output)["hosts"]
+        assert (way["bad"]["reason"] == "x") if known else ("bad" not in way)
+        assert told.errors.count("\n") == (not known)
+    assert "the bad-host memory is left out: the spool" in told.errors
+    unknown = host.by(STRANGER).run("route", "you@b.example")
+    assert (unknown.code, unknown.output) == (64, b"")
+    assert "--sender" in unknown.errors
+    assert host.tree() == before
+
+
 def test_root_reads_its_own_secret_and_configuration_then_drops_root(
-    host: Host, smtp_server: Callable[..., ScriptedServer], certificates: object
+    host: Host, smtp_server: Callable[..., ScriptedServer]
 ) -> None:
     """2.4: what only root may read is read first; then the process is the owner, with no group but the owner's."""
-    secret = os.path.join(host.folder, "secret")
-    with open(secret, "w", encoding="ascii") as file:
-        file.write("pass word\n")
-    os.chmod(secret, 0o600)
-    server = smtp_server(credentials=("me", "pass word"))
-    host.configure(relay(f"smtp+notls://127.0.0.1:{server.port}", auth=f'{{ user = "me", secret = "file:{secret}" }}'))
-    os.chmod(host.config, 0o600)
+    server = with_secrets_of_root(host, smtp_server)
     gate = server.gate("DATA")
     host.by(0).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
     with host.by(0).start("flush") as running:
         gate.wait_reached()
-        with open(f"/proc/{running.process.pid}/status", encoding="ascii") as text:
-            status = dict(line.rstrip("\n").split(":\t", 1) for line in text if ":\t" in line)
+        assert_is_the_owner(running.process.pid)
         gate.open()
         assert running.wait().code == 0
-    assert status["Uid"].split() == [str(NOBODY)] * 4
-    assert status["Gid"].split() == [str(NOBODY)] * 4
-    assert status["Groups"].split() in ([], [str(NOBODY)])
-    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
     assert server.sessions[0].user == "me"
     assert host.owners() == PRIVATE
     refused = host.by(NOBODY).run("flush", "--all")
@@ -205,7 +250,78 @@ def test_root_reads_its_own_secret_and_configuration_then_drops_root(
     assert "smartrelay.toml" in refused.errors
 
 
-@pytest.mark.parametrize("verb", ["sendmail", "flush", "hold"])
+@pytest.mark.parametrize(("hosts", "loads"), [("smtp+notls://127.0.0.1:1", False), ("mx", True)])
+def test_root_loads_what_asks_the_dns_only_for_a_rule_that_does(host: Host, hosts: str, loads: bool) -> None:
+    """Before anything is asked, for it may not be within reach later: the one recipient's host needs no question."""
+    host.configure(relay(hosts), "[mx]\nport = 1")
+    host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@[127.0.0.1]")
+    flush = [sys.executable, "-X", "importtime", "-m", "smartrelay", "--config", host.config, "flush"]
+    with host.by(0).start_program(*flush) as running:
+        result = running.wait()
+    assert ("dns.message" in result.errors) == loads
+    assert "status=deferred (" in result.errors
+
+
+def test_root_at_the_keyboard_queues_as_the_owner_and_relays_as_the_owner(
+    host: Host, smtp_server: Callable[..., ScriptedServer]
+) -> None:
+    """2.4, item 7 of the issue: it is root in between only, to read its secret. D-025"""
+    server = with_secrets_of_root(host, smtp_server)
+    gate = server.gate("DATA")
+    with host.by(0).send_at_terminal() as terminal:
+        gate.wait_reached()
+        assert_is_the_owner(terminal.process.pid)
+        assert host.owners() == PRIVATE
+        gate.open()
+        assert terminal.wait() == 0
+    assert terminal.lines[-1] == "smartrelay: delivered to you@b.example"
+    assert server.sessions[0].user == "me"
+    assert host.ids() == [] and host.owners() == PRIVATE
+
+
+def test_the_owner_at_the_keyboard_relays(host: Host, smtp_server: Callable[..., ScriptedServer]) -> None:  # D-025
+    """What the sendmail command becomes once it has queued; no right of root's is needed."""
+    host.relay_to(server := smtp_server())
+    one = host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    with host.at_terminal(SMARTRELAY, "sendmail-now", "-v", one) as terminal:
+        assert terminal.wait() == 0
+    assert terminal.lines[-1] == "smartrelay: delivered to you@b.example"
+    assert len(server.accepted) == 1 and host.owners() == PRIVATE
+
+
+def test_nobody_else_relays_at_the_keyboard(host: Host, smtp_server: Callable[..., ScriptedServer]) -> None:
+    """They are refused as without a terminal."""
+    host.relay_to(server := smtp_server())
+    host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    with host.by(STRANGER).send_at_terminal() as terminal:
+        assert terminal.wait() == 77
+    assert len(terminal.lines) == 1 and "belongs to user nobody" in terminal.text
+    assert server.sessions == [] and len(host.ids("new")) == 1
+
+
+def with_secrets_of_root(host: Host, smtp_server: Callable[..., ScriptedServer]) -> ScriptedServer:
+    """A server that wants a password; only root may read it, and the configuration."""
+    secret = os.path.join(host.folder, "secret")
+    with open(secret, "w", encoding="ascii") as file:
+        file.write("pass word\n")
+    os.chmod(secret, 0o600)
+    server = smtp_server(credentials=("me", "pass word"))
+    host.configure(relay(f"smtp+notls://127.0.0.1:{server.port}", auth=f'{{ user = "me", secret = "file:{secret}" }}'))
+    os.chmod(host.config, 0o600)
+    return server
+
+
+def assert_is_the_owner(pid: int) -> None:
+    """The process has no right but those of the spool's owner, for good."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as text:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in text if ":\t" in line)
+    assert status["Uid"].split() == [str(NOBODY)] * 4
+    assert status["Gid"].split() == [str(NOBODY)] * 4
+    assert status["Groups"].split() in ([], [str(NOBODY)])
+    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+
+
+@pytest.mark.parametrize("verb", ["sendmail", "sendmail -v", "flush", "hold"])
 def test_root_is_gone_before_anything_below_the_spool_is_opened(host: Host, verb: str) -> None:
     """2.4: a spool's owner cannot make root follow a path of theirs: with every directory a link to a place that only root
     may write, nothing appears there."""
@@ -215,10 +331,15 @@ def test_root_is_gone_before_anything_below_the_spool_is_opened(host: Host, verb
     for name in ("tmp", "new", "cur", "state", "hold"):
         shutil.rmtree(f"{host.spool}/{name}")
         os.symlink(target, f"{host.spool}/{name}")
-    if verb == "sendmail":
-        result = host.by(0).sendmail(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    if verb == "sendmail -v":
+        with host.by(0).send_at_terminal() as terminal:
+            code, said = terminal.wait(), terminal.text
     else:
-        result = host.by(0).run(*(["flush", "--all"] if verb == "flush" else ["queue", "hold", one]))
-    assert result.code != 0
-    assert "Traceback" not in result.errors
+        if verb == "sendmail":
+            result = host.by(0).sendmail(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+        else:
+            result = host.by(0).run(*(["flush", "--all"] if verb == "flush" else ["queue", "hold", one]))
+        code, said = result.code, result.errors
+    assert code != 0
+    assert "Traceback" not in said
     assert os.listdir(target) == []

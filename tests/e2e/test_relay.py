@@ -698,17 +698,6 @@ def test_without_a_relay_mail_is_kept_and_the_pass_says_so(machine: Machine) -> 
     assert machine.config in result.said
 
 
-@pytest.mark.parametrize("where", ["file", "environment"])
-def test_mx_is_not_there_yet_and_says_so(machine: Machine, where: str) -> None:
-    if where == "file":
-        machine.configure(relay("mx"))
-    one = machine.enqueue(X, *ME, YOU)
-    result = machine.flush(code=78, env={"SMARTRELAY_RELAY": "mx"} if where == "environment" else None)
-    assert '"mx"' in result.said
-    assert result.said.count("\n") == 1
-    assert machine.ids("cur") == [one]
-
-
 def test_a_relay_url_in_the_environment_stands_over_the_file(machine: Machine, smtp_server: Start) -> None:
     """`$SMARTRELAY_RELAY` with user and password, percent-encoded."""
     unused, server = smtp_server(), smtp_server(credentials=("me@a.example", "p:w/ä %"))

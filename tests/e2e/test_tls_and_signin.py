@@ -439,7 +439,7 @@ def test_a_ca_file_that_cannot_be_used_holds_the_mail(machine: Machine, smtp_ser
     server = smtp_server(certificate=certificates.server)
     machine.configure(relay(url(server, "smtp+tls"), ca_file='"/nonexistent/ca.pem"'))
     one = machine.enqueue(X, *ME, YOU)
-    result = machine.run("flush")
+    result = machine.flush(code=78)
     assert machine.ids("cur") == machine.ids() == [one]
     assert server.accepted == []
     assert "/nonexistent/ca.pem" in result.said

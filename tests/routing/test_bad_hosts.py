@@ -316,6 +316,17 @@ def test_whoever_learns_nothing_writes_nothing(spool: Spool) -> None:
     assert spool.lock.taken == 0 and os.listdir(spool.folder) == []
 
 
+def test_who_only_looks_writes_nothing_and_sets_nothing_aside(spool: Spool) -> None:
+    spool.memory().mark_bad(MX, "x")
+    looker = BadHosts(spool.path, None, clock=spool.clock, warn=spool.warnings.append)
+    assert [host.key for host in looker.entries()] == [MX] and looker.is_bad(MX)
+    with open(spool.path, "w", encoding="ascii") as file:
+        file.write("garbage")
+    assert looker.entries() == looker.entries() == []
+    assert spool.warnings == [f"{spool.path} is not JSON in ASCII; no host counts as bad"]
+    assert os.listdir(spool.folder) == ["hosts.json"]
+
+
 def test_a_thousand_bad_hosts_are_a_handful_of_writes(spool: Spool, clock: FakeClock) -> None:
     memory = spool.memory()
     for number in range(1000):

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -225,6 +226,15 @@ def test_one_family_in_doubt_does_not_keep_the_other_back(dns: Start, kind: str,
     zone = {"d.example": ["MX 10 a.example"], "a.example": ["A 127.0.0.2", "AAAA ::2"]}
     (found,) = calculator(dns(zone, on={kind: SERVFAIL})).exchangers("d.example")
     assert found.addresses == (address,)
+
+
+@pytest.mark.parametrize(("kind", "address"), [("A", "::2"), ("AAAA", "127.0.0.2")])
+def test_one_family_that_is_never_answered_costs_a_grace(dns: Start, kind: str, address: str) -> None:  # B-006
+    server = dns({"d.example": ["MX 10 a.example"], "a.example": ["A 127.0.0.2", "AAAA ::2"]}, on={kind: SILENT})
+    start = time.monotonic()
+    (found,) = MXCalculator(DNSResolver([server.where], 60.0, grace=0.05)).exchangers("d.example")
+    assert found.addresses == (address,)
+    assert time.monotonic() - start < 20
 
 
 # Families

@@ -3,6 +3,8 @@
 import random
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smartrelay.errors import ConfigError
-from smartrelay.routing.nameserver import Nameserver, of_system, parse
+from smartrelay.routing.lookup import Lookup
+from smartrelay.routing.nameserver import Nameserver, are_out_of_reach, of_system, parse
 from smartrelay.routing.resolver import (
     ALIAS,
     ANSWER,
@@ -207,6 +210,97 @@ def test_a_server_may_be_of_either_family(dns: Start, address: str) -> None:
     assert ask(dns(ZONE, address=address)).outcome == ANSWER
 
 
+# One family of addresses is enough
+
+
+def lost_once(kind: str) -> Action:
+    """The first question for this kind is lost."""
+    lost = iter((True,))
+    return lambda answer: [] if answer.query.kind == kind and next(lost, False) else None
+
+
+BOTH = [Question("h.example", "A"), Question("h.example", "AAAA")]
+HOST = {"h.example": ["A 127.0.0.2", "AAAA ::2"], "n.example": ["CNAME h.example"]}
+
+
+@pytest.mark.parametrize("silent", ["A", "AAAA"])
+@pytest.mark.parametrize("name", ["h.example", "n.example"])
+def test_a_family_that_is_never_answered_does_not_hold_the_other_up(dns: Start, silent: str, name: str) -> None:  # B-006
+    """Nor anybody else who asks for that host in the same pass."""
+    server = dns(HOST, on={silent: SILENT})
+    found = resolver(server, timeout=60.0, grace=0.05)
+    start = time.monotonic()
+    for _ in range(2):
+        replies = found.ask_all([Question(name, "A"), Question(name, "AAAA")])
+        assert {reply.question.kind: reply.has_address for reply in replies} == {"A": silent != "A", "AAAA": silent == "A"}
+        assert TEMPORARY in {reply.outcome for reply in replies}
+    assert time.monotonic() - start < 20
+    assert len(server.queries) == 2
+
+
+def test_the_other_family_is_waited_for_within_the_grace(dns: Start) -> None:  # B-006
+    server = dns(HOST, on={"h.example": lost_once("AAAA")})
+    replies = resolver(server, first_wait=0.05, grace=10.0).ask_all(BOTH)
+    assert [reply.records for reply in replies] == [("127.0.0.2",), ("::2",)]
+
+
+def test_no_data_of_one_family_is_no_reason_to_hurry_the_other(dns: Start) -> None:  # B-011
+    server = dns({"h.example": ["AAAA ::2"]}, on={"h.example": lost_once("AAAA")})
+    replies = resolver(server, first_wait=0.1, grace=0.0).ask_all(BOTH)
+    assert [reply.records for reply in replies] == [(), ("::2",)]
+
+
+def test_an_address_of_one_host_is_no_reason_to_hurry_another(dns: Start) -> None:
+    server = dns({**HOST, "i.example": ["A 127.0.0.3"]}, on={"i.example": lost_once("A")})
+    replies = resolver(server, first_wait=0.1, grace=0.0).ask_all([*BOTH, Question("i.example", "A")])
+    assert replies[-1].records == ("127.0.0.3",)
+
+
+# A server that is dead
+
+
+def test_a_server_that_was_silent_for_a_whole_question_is_not_waited_for_as_long_again(dns: Start) -> None:
+    server = dns(on={"*": SILENT})
+    found = resolver(server, timeout=0.5, silent_timeout=0.02)
+    start = time.monotonic()
+    outcomes = {found.ask(f"d{number}.example", "MX").outcome for number in range(40)}
+    assert outcomes == {TEMPORARY}
+    assert 0.5 <= time.monotonic() - start < 10
+    assert {query.name for query in server.queries} == {f"d{number}.example" for number in range(40)}
+
+
+def took(found: DNSResolver, name: str) -> float:
+    """Seconds until there was no answer."""
+    start = time.monotonic()
+    assert found.ask(name, "MX").outcome == TEMPORARY
+    return time.monotonic() - start
+
+
+def test_a_server_that_answers_again_is_waited_for_again(dns: Start) -> None:
+    server = dns(ZONE, on={"*": SILENT})
+    found = resolver(server, timeout=0.5, silent_timeout=0.05)
+    found.ask("e.example", "MX")
+    server.on = {"*": SERVFAIL, "f.example": SILENT}
+    replies = (found.ask(f"d{number}.example", "MX") for number in range(100))
+    assert any("SERVFAIL" in reply.text for reply in replies)
+    assert took(found, "f.example") >= 0.5
+
+
+def test_silence_to_one_name_beside_answers_to_others_is_no_dead_server(dns: Start) -> None:
+    server = dns(ZONE, on={"e.example": SILENT, "f.example": SILENT})
+    found = resolver(server, timeout=0.5, silent_timeout=0.02)
+    found.ask_all([Question("e.example", "MX"), Question("d.example", "MX")])
+    assert took(found, "f.example") >= 0.5
+
+
+def test_a_server_that_is_not_there_does_not_make_up_for_a_silent_one(dns: Start) -> None:
+    found = resolver(f"127.0.0.1:{free_port()}", dns(on={"*": SILENT}), timeout=0.5, silent_timeout=0.02)
+    start = time.monotonic()
+    for number in range(40):
+        found.ask(f"d{number}.example", "MX")
+    assert time.monotonic() - start < 10
+
+
 # Several servers
 
 
@@ -347,6 +441,21 @@ def no_question(answer: Answer) -> Sequence[bytes]:
 @pytest.mark.parametrize("action", [wrong_id, wrong_question, wrong_kind, the_question_itself, noise, no_question])
 def test_what_answers_something_else_is_passed_over(dns: Start, action: Action) -> None:
     assert ask(dns(ZONE, on={"*": action})).records == ((20, "b.example"), (10, "a.example"))
+
+
+def test_noise_does_not_make_the_time_longer() -> None:
+    """There may always be something to read that is not the answer."""
+    with socket.socket(type=socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = Nameserver("127.0.0.1", listener.getsockname()[1])
+        lookup = Lookup(Question("d.example", "MX"), (server,), time.monotonic() + 60.0, 0.02, lambda: None)
+        _, sender = listener.recvfrom(512)
+        listener.sendto(b"noise", sender)
+        while time.monotonic() < lookup.until:
+            pass
+        lookup.resume(True)
+        lookup.close()
+    assert lookup.silent == {server}
 
 
 def test_nobody_else_is_listened_to(dns: Start) -> None:
@@ -550,6 +659,25 @@ def test_threads_that_ask_the_same_ask_once(dns: Start) -> None:
     assert len(set(replies)) == 1
 
 
+def test_what_is_known_is_not_kept_back_by_what_the_same_call_still_waits_for(dns: Start) -> None:
+    asked = threading.Event()
+
+    def say_nothing(_: Answer) -> Sequence[bytes]:
+        asked.set()
+        return []
+
+    server = dns(ZONE, on={"slow.example": say_nothing})
+    found = resolver(server, timeout=60.0, first_wait=0.1)
+    questions = [Question("a.example", "A"), Question("slow.example", "A")]
+    waiting = threading.Thread(target=lambda: found.ask_all(questions))
+    waiting.start()
+    assert asked.wait(20)
+    assert found.ask("a.example", "A").outcome == ANSWER
+    assert waiting.is_alive()
+    server.close()  # and nobody listens any more
+    waiting.join()
+
+
 def test_questions_of_one_call_travel_side_by_side() -> None:
     """Eight have come before one is answered; the replies are in the order of the questions all the same."""
     with socket.socket(type=socket.SOCK_DGRAM) as listener:
@@ -621,6 +749,44 @@ def test_a_recorder_keeps_what_was_said(dns: Start) -> None:
     assert [reply.text for reply in recorder.replies] == said
 
 
+# What is loaded
+
+
+def run(code: str, *arguments: str) -> str:
+    """What a new process says."""
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def test_only_a_question_loads_the_library() -> None:
+    """A pass that relays to a smart host does not pay for it."""
+    code = """import sys
+from smartrelay.routing.mx import MXCalculator
+from smartrelay.routing.resolver import DNSResolver
+MXCalculator(DNSResolver(["127.0.0.1"])).exchangers("[127.0.0.1]")
+print("dns" in sys.modules)"""
+    assert run(code) == "False\n"
+
+
+LOADED = """import sys
+from smartrelay.routing.resolver import DNSResolver, load
+load()
+before = set(sys.modules)
+found = DNSResolver(sys.argv[1:])
+for name in ("d.example", "a.example", "n.example", "x.example", "bad.example", "long.example"):
+    for kind in ("MX", "A", "AAAA"):
+        print(found.ask(name, kind).outcome)
+print(set(sys.modules) - before)"""
+
+
+def test_what_is_loaded_beforehand_is_all_that_questions_need(dns: Start) -> None:
+    """Root becomes another user before the first, and the library may lie where that one cannot read it."""
+    zone = {**ZONE, "n.example": ["CNAME a.example"], "long.example": ["MX 1 a.example", "A 127.0.0.1", "AAAA ::1"]}
+    server = dns(zone, on={"long.example": TRUNCATED, "bad.example": SERVFAIL, "a.example MX": lame})
+    *outcomes, more = run(LOADED, server.where).splitlines()
+    assert set(outcomes) == {ANSWER, ALIAS, NO_DATA, NO_SUCH_NAME, TEMPORARY}
+    assert more == "set()"
+
+
 # Where the servers are
 
 
@@ -682,3 +848,15 @@ def test_the_system_names_its_servers(tmp_path: Path, text: str, servers: int) -
 
 def test_a_system_that_names_no_server_has_one_itself(tmp_path: Path) -> None:
     assert of_system(str(tmp_path / "none")) == (Nameserver("127.0.0.1", 53),)
+
+
+def test_servers_are_out_of_reach_only_where_nobody_is_at_any() -> None:  # B-026
+    """A word of any kind is somebody's, and so may silence be."""
+    closed = Nameserver("127.0.0.1", free_port())
+    with DnsServer() as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        open_server = parse(server.where)
+        mute = Nameserver("127.0.0.1", silent.getsockname()[1])
+        assert are_out_of_reach([closed, Nameserver("fe80::1%nowhere")])
+        assert not are_out_of_reach([closed, open_server])
+        assert not are_out_of_reach([mute, closed], seconds=0.01)

@@ -170,6 +170,19 @@ def test_when_nobody_answers_the_time_is_limited(monkeypatch: pytest.MonkeyPatch
     assert answer.text == f"connect to relay.example[127.0.0.2]:{port}: connection timed out"
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_host_that_is_an_address_is_asked_of_nobody(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    def asked(*_: object, **__: object) -> object:
+        raise AssertionError("somebody was asked")
+
+    monkeypatch.setattr(socket, "getaddrinfo", asked)
+    with listening(address) as listener:
+        result = connect(Target(address, listener.getsockname()[1]), PATIENT)
+        assert isinstance(result, socket.socket)
+        with result:
+            assert result.getpeername()[0] == address
+
+
 def test_a_host_without_an_address_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch)
     answer = refused(Target("relay.example", 25))
@@ -224,7 +237,7 @@ def test_the_source_address_of_the_family_is_used(monkeypatch: pytest.MonkeyPatc
 def test_a_source_address_that_is_not_ours_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, "127.0.0.1")
     answer = refused(Target("relay.example", 25, source=("192.0.2.1",)))
-    assert (answer.phase, answer.trouble) == (Phase.CONNECT, Trouble.NO_ROUTE)
+    assert (answer.phase, answer.trouble) == (Phase.CONNECT, Trouble.NO_NETWORK)
 
 
 # Local sockets

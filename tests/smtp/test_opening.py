@@ -8,6 +8,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,32 @@ def test_a_connection_that_is_reset_at_once_is_an_answer() -> None:
     assert isinstance(answer, Answer) and (answer.phase, answer.trouble) == (Phase.GREETING, Trouble.LOST)
 
 
+@pytest.mark.parametrize("name", [NAME, f"{NAME.upper()}.", f"{NAME}  ESMTP ready"])
+@pytest.mark.parametrize("point", ["GREETING", "EHLO"])
+def test_an_exchanger_that_has_our_name_is_this_host(smtp_server: Start, point: str, name: str) -> None:  # B-019
+    """No other address of it is tried; a relay that was chosen by name is who it was said to be."""
+    code = b"220" if point == "GREETING" else b"250"
+    server = smtp_server(replies={point: code + b" " + name.encode()})
+    with smtp_server(address="127.0.0.2", port=server.port) as second:
+        where = Target("mx.b.example", server.port, addresses=("127.0.0.1", "127.0.0.2"))
+        answer = open_session(where, policy(exchanger=True))
+        assert second.sessions == []
+    assert isinstance(answer, Answer) and (answer.phase, answer.trouble) == (Phase[point], Trouble.LOOP)
+    assert answer.text.startswith("mail loops back to this host: the server calls itself ")
+    assert server.commands == ([QUIT] if point == "GREETING" else [EHLO, QUIT])
+    kept(answer)
+    assert codes(one(opened(server), message())) == [(Phase.END, 250)] * 2
+
+
+@pytest.mark.parametrize(
+    "greeting", [b"220", b"220 ", b"220 x" + NAME.encode(), b"220 ESMTP " + NAME.encode(), b"220 [127.0.0.1]"]
+)
+def test_an_exchanger_of_another_name_is_none_of_us(smtp_server: Start, greeting: bytes) -> None:  # B-019
+    """Nor is one that calls itself by an address: behind address translation that may be two hosts'."""
+    for hostname in (NAME, "box"):
+        assert isinstance(opened(smtp_server(replies={"GREETING": greeting}), exchanger=True, hostname=hostname), Session)
+
+
 @pytest.mark.parametrize(
     "greeting",
     [b"HTTP/1.1 400 Bad Request", b"SSH-2.0-x", b"600 x", b"199 x", b"220-a\r\n550 b", b"", b"\0" * 100, b"2_0 x", b"220ok"],
@@ -129,6 +156,14 @@ def test_a_server_that_does_not_know_ehlo_gets_helo(smtp_server: Start, code: in
     server = smtp_server(replies={"EHLO": b"%d what?" % code})
     assert one(opened(server), message(notify="NEVER", ret="HDRS"))[0].good
     assert server.commands[:3] == [EHLO, f"HELO {NAME}".encode(), b"MAIL FROM:<s@a.example>"]
+
+
+def test_who_needs_an_extension_gets_no_mail_by_helo(smtp_server: Start) -> None:  # A-098 G-009
+    """It is not dropped without a word."""
+    server = smtp_server(keywords=["SMTPUTF8"], replies={"EHLO": b"502 what?"})
+    answers = one(opened(server), message(["r1@b.example", "jörg@b.example"]))
+    assert codes(answers) == [(Phase.END, 250), (Phase.MAIL, 0)] and judge(answers[1], "h").status.dsn == "5.6.7"
+    assert [line for line in server.commands if line.startswith(b"RCPT")] == [b"RCPT TO:<r1@b.example>"]
 
 
 @pytest.mark.parametrize("code", [421, 450, 554, 521, 535, 354])
@@ -207,7 +242,7 @@ def test_an_ipv6_address_is_tagged(smtp_server: Start) -> None:  # A-008 G-002
     listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
     with listener, socket.create_connection(listener.getsockname()[:2]) as ours, listener.accept()[0] as theirs:
         client = SMTPClient(ours, "box", PATIENT)
-        client.wire.send([(Phase.EHLO, b"EHLO " + client._name().encode() + b"\r\n")])
+        client.wire.send([(Phase.EHLO, b"EHLO " + client.name().encode() + b"\r\n")])
         assert theirs.recv(100) == b"EHLO [IPv6:::1]\r\n"
 
 
@@ -268,6 +303,28 @@ def test_a_reply_is_bounded_in_time(smtp_server: Start) -> None:  # A-083 G-037
     client.close()
     theirs.close()
     assert caught.value.answer.trouble is Trouble.TIMEOUT
+
+
+def test_a_hand_shake_is_bounded_in_time(certificates: Certificates) -> None:  # A-083 G-037
+    """As a reply is: a record that comes octet by octet."""
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            theirs, _ = listener.accept()
+            with theirs, suppress(OSError):
+                theirs.sendall(b"\x16\x03\x03\x40\x00")  # a record of 16 KB is to come
+                while not over.wait(SHORT / 5):
+                    theirs.sendall(b"\x02")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        where = Target("localhost", listener.getsockname()[1])
+        changes = {"tls": "implicit", "ca_file": certificates.ca_file, "timeouts": Timeouts(command=SHORT)}
+        answer = open_session(where, policy(**changes))
+        over.set()
+        thread.join()
+    assert isinstance(answer, Answer) and (answer.phase, answer.trouble) == (Phase.TLS, Trouble.TIMEOUT)
 
 
 def test_each_step_has_a_limit_of_its_own_and_they_do_not_add_up(smtp_server: Start, clock: FakeClock) -> None:  # A-080

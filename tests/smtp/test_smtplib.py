@@ -103,7 +103,7 @@ def test_making_a_client_asks_no_resolver(pair: tuple[SMTPClient, socket.socket]
     ours, other = socket.socketpair()
     with other:
         client = SMTPClient(ours, "box", PATIENT)
-        client.wire.send([(Phase.EHLO, f"EHLO {client._name()}\r\n".encode())])
+        client.wire.send([(Phase.EHLO, f"EHLO {client.name()}\r\n".encode())])
         assert arrived(other) == b"EHLO box\r\n"
         client.close()
     assert arrived(theirs) == b""

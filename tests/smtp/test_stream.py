@@ -100,6 +100,13 @@ def test_without_both_extensions_nothing_is_streamed(
     assert b"BDAT" not in said and said.count(b"DATA") == 3
 
 
+def test_lmtp_is_not_streamed_whatever_it_offers(smtp_server: Callable[..., HasPort]) -> None:  # A-104 G-043
+    """A reply for each recipient follows the text (RFC 2033 section 4.2), as Dovecot says them: none is the next message's."""
+    server = smtp_server(lmtp=True, keywords=["PIPELINING", "CHUNKING"], replies={"DOT <R1@": b"452 4.2.2 full"})
+    answers = relay(streaming(server, lmtp=True), *[message(["r0@b.example", R1, "r2@b.example"]) for _ in range(4)])
+    assert [[code for _, code in codes(each)] for each in answers] == [[250, 452, 250]] * 4
+
+
 def test_a_window_of_one_is_no_stream() -> None:
     with ChunkingServer() as server:
         relay(streaming(server, window=1), message([R1], text=b""))

@@ -62,6 +62,7 @@ class Session:
     """One connection, as the server saw it."""
 
     number: int
+    peer: str = ""  # the client's address
     transcript: list[tuple[str, bytes]] = field(default_factory=list)  # ("C" or "S", bytes of one read or write)
     commands: list[bytes] = field(default_factory=list)  # without CRLF, message content left out
     transactions: list[Transaction] = field(default_factory=list)

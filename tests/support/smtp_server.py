@@ -117,14 +117,14 @@ class ScriptedServer:
     def _accept(self) -> None:
         while True:
             try:
-                connection, _ = self._listener.accept()
+                connection, peer = self._listener.accept()
             except OSError:
                 return
             with self._changed:
                 if self._closing:
                     connection.close()
                     return
-                session = Session(number=len(self.sessions))
+                session = Session(number=len(self.sessions), peer=peer[0] if self.path is None else "")
                 self.sessions.append(session)
                 self._sockets.add(connection)
                 self.open_connections += 1

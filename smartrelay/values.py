@@ -1,0 +1,204 @@
+"""Single settings: each function takes what TOML gave and returns what it means, or raises ValueError with what is right.
+
+The sentences are the end of one that begins with file and key.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from smartrelay import duration, settings
+from smartrelay.errors import AddressError
+
+
+class Rate(NamedTuple):
+    """At most so many messages in any so many seconds."""
+
+    messages: int
+    seconds: float
+
+    def __str__(self) -> str:
+        """As a configuration has it: "500/h", "20/30s"."""
+        span = duration.exact(self.seconds)
+        return f"{self.messages}/{span[1:] if span[0] == '1' and span[1:].isalpha() else span}"
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        # not repeated: there may be a password in it
+        raise ValueError("must be a string of printable characters")
+    return value
+
+
+def name(value: object) -> str:
+    name = text(value)
+    if not name or any(char in name for char in ' <>()@",;') or len(name) > 255:
+        raise ValueError(f"must be a name without blanks and brackets, not {value!r}")
+    return name
+
+
+def domain(value: object) -> str:
+    name = text(value)
+    if not settings.is_domain(name):
+        raise ValueError(f"must be a host or domain name, not {value!r}")
+    return name
+
+
+def path(value: object) -> str:
+    path = text(value)
+    if path and not path.startswith("/"):
+        raise ValueError(f"must be an absolute path, not {value!r}")
+    return path
+
+
+def texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError('must be a list of strings such as ["*@example.org"]')
+    return tuple(text(item) for item in value)
+
+
+def hosts(value: object) -> tuple[tuple[str, ...], ...]:
+    """Relay URLs in the order in which they are tried; a list in the list: equals, whose order is drawn by lot."""
+    if not isinstance(value, list) or not value:
+        raise ValueError('must be a list of strings such as ["smtp+tls://smtp.example.org"], or of lists of equals')
+    return tuple(texts(item if isinstance(item, list) else [item]) for item in value)
+
+
+def nameservers(value: object) -> tuple[str, ...]:
+    """Addresses with or without a port: "192.0.2.1", "127.0.0.1:5300", "[::1]:53"; [] is the system's."""
+    import ipaddress
+
+    if value == []:
+        return ()
+    found = []
+    for text in texts(value):
+        address, port = text, "53"
+        if text.startswith("["):
+            address, _, port = text[1:].partition("]")
+            port = port.removeprefix(":") or "53"
+        elif text.count(":") == 1:
+            address, _, port = text.partition(":")
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            port = ""
+        if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
+            raise ValueError(f'must be addresses such as "192.0.2.1" or "127.0.0.1:5300", not {text!r}')
+        found.append(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+    return tuple(found)
+
+
+def addresses(value: object) -> tuple[str, ...]:
+    """One address to connect from, or one for each family."""
+    import ipaddress  # few configurations have any
+
+    found = texts([value] if isinstance(value, str) else value)
+    for address in found:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise ValueError(f"must be an IP address such as 192.0.2.1, not {address!r}") from None
+    return found
+
+
+def globs(value: object) -> tuple[str, ...]:
+    return tuple(text.lower() for text in texts(value))
+
+
+def count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"must be a whole number of at least 1, not {value!r}")
+    return value
+
+
+def port(value: object) -> int:
+    number = count(value)
+    if number > 65535:
+        raise ValueError(f"must be a port from 1 to 65535, not {value!r}")
+    return number
+
+
+def received(value: object) -> int:
+    number = count(value)
+    if number < 30:
+        raise ValueError(f"must be at least 30, or mail that has come a long way is taken for a loop, not {value!r}")
+    return number
+
+
+def switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {value!r}")
+    return value
+
+
+def size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f'must be a size such as "50M", not {value!r}')
+    return settings.parse_size(value)
+
+
+def span(value: object) -> float:
+    if not isinstance(value, str):
+        raise ValueError(f'must be a span of time such as "30s" or "5m", not {value!r}')
+    seconds = duration.parse(value)
+    if not 1 <= seconds <= duration.YEAR:
+        raise ValueError(f"must be from 1s to 52w, not {value}")
+    return seconds
+
+
+def spans(value: object) -> tuple[float, ...]:
+    return tuple(span(text) for text in texts(value))
+
+
+def rate(value: object) -> Rate | None:
+    """ "500/h", "20/30s"; None for "none"."""
+    if value == "none":
+        return None
+    count, _, span = value.partition("/") if isinstance(value, str) else ("", "", "")
+    try:
+        if re.fullmatch("[0-9]{1,9}", count):
+            rate = Rate(int(count), duration.parse(span if span[:1].isdigit() else f"1{span}"))
+            if rate.messages and 1 <= rate.seconds <= duration.YEAR:
+                return rate
+    except ValueError:
+        pass  # the sentence below says it better
+    right = 'a number of messages in a time from 1s to 52w such as "500/h", "10/m" or "20/30s", or "none"'
+    raise ValueError(f"must be {right}, not {value!r}")
+
+
+def delays(value: object) -> tuple[float, ...]:
+    """Ages at which a sender is told of a delay; [] for never."""
+    return () if value == [] else tuple(sorted(spans(value)))
+
+
+def mailbox(value: object) -> str:
+    from smartrelay.mail.address import canonical, split
+
+    address = text(value)
+    try:
+        if address and split(canonical(address))[1] is not None:
+            return canonical(address)
+    except AddressError:
+        pass
+    raise ValueError(f"must be an address such as admin@example.org, not {value!r}")
+
+
+def one_of(*allowed: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}, not {value!r}")
+        return str(value)
+
+    return check
+
+
+def any_mode(value: object) -> bool:
+    return one_of("owner", "any")(value) == "any"
+
+
+def table(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError('must be a table such as { user = "me", secret = "file:/etc/smartrelay/secret" }')
+    return value
