@@ -38,7 +38,8 @@ class Backlog:
 
     def add(self, item: Item) -> None:
         """Another one, behind all others."""
-        (self._detours if item.stop else self._items).append(item)
+        with self._lock:
+            (self._detours if item.stop else self._items).append(item)
 
     def put_back(self, item: Item) -> None:
         """One that was taken and not begun. To begin a session is the best chance that there is: those come first whose last

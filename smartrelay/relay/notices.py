@@ -50,7 +50,7 @@ class Notices:
         number = len(message.history.notices) + 1
         if not message.envelope.reverse_path:
             return Notice(number, now, lost) if lost else None
-        late = self._late(message, statuses, left)
+        late = self._late(message, statuses, now, left)
         told: dict[str, list[int]] = {kind: [] for kind in _REPORTS}
         for index, status in sorted(statuses.items()):
             if status.report and self._wants(message, index, _REPORTS[status.report]):
@@ -74,10 +74,12 @@ class Notices:
         return wanted
 
     def _late(
-        self, message: MessageInHand, statuses: dict[int, Status], left: Callable[[int], tuple[float, float]]
+        self, message: MessageInHand, statuses: dict[int, Status], now: float, left: Callable[[int], tuple[float, float]]
     ) -> dict[int, tuple[int, float]]:
         """Whose delay is to be told: how many entries of `warn_after` have passed for each, and when his mail expires."""
-        late = {}
+        late: dict[int, tuple[int, float]] = {}
+        if not self._warn_after or 0 <= now - message.envelope.arrived < self._warn_after[0]:
+            return late  # nearly always: what was on its way for a minute is not hours old
         for index, status in sorted(statuses.items()):
             warned = message.history.warned[index]
             if status.action != DEFERRED or len(self._warn_after) <= warned or not self._wants(message, index, Action.DELAYED):

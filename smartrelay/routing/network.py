@@ -26,11 +26,20 @@ def _has_route(family: socket.AddressFamily, address: str) -> bool:
 
 
 def is_local(address: str) -> bool:
-    """Whether an IP address is one of this machine's: only to such a one can a socket be bound."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    """Whether an IP address is one of this machine's: what is sent there comes from there, or it is any loopback address.
+
+    That a socket can be bound to it proves nothing: with Linux's ip_nonlocal_bind it can be to every address.
+    """
+    from ipaddress import IPv6Address, ip_address  # only mail exchangers need it
+
+    where = ip_address(address)
+    if isinstance(where, IPv6Address) and where.ipv4_mapped is not None:
+        where = where.ipv4_mapped
+    if where.is_loopback or where.is_unspecified:
+        return True
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((address, 0))
+        with socket.socket(socket.AF_INET if where.version == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(where), 9))
+            return ip_address(probe.getsockname()[0]) == where
     except OSError:
         return False
-    return True
