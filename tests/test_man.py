@@ -82,6 +82,18 @@ def test_smartrelay_spool_5_has_every_event_and_every_kind_of_incident() -> None
     page = text("smartrelay-spool.5")
     notice = Notice(1, 1.0, [0], [0], [0], [0], [1], 1.0).call()
     waits = deferred("4.3.5", "x")
-    words = {*attempt(1.0, "r", {0: waits}, hosts=["h"]), *notice, *bounced(1.0, 1), *postponed(1.0, "r", 1.0, [0]), *Incident._fields}
-    words |= {"attempt", "bounced", "postponed", "hold", "release", "retry", ACCOUNT, CONFIGURATION, DOUBT, "notice"}
+    words = {*attempt(1.0, "r", {0: waits}, hosts=["h"]), *notice, *bounced(1.0, 1), *postponed(1.0, "r", 1.0, [0])}
+    words |= {
+        *Incident._fields,
+        "attempt",
+        "bounced",
+        "postponed",
+        "hold",
+        "release",
+        "retry",
+        ACCOUNT,
+        CONFIGURATION,
+        DOUBT,
+        "notice",
+    }
     assert [word for word in sorted(words) if not re.search(rf"\b{word}\b", page)] == []
