@@ -79,7 +79,8 @@ class MailLog:
     @contextmanager
     def together(self) -> Iterator[None]:
         """What this thread has to say meanwhile goes out in few writes, each for about a hundred messages: for work that waits
-        for nothing, and of which more than the log tells. Warnings and errors do not wait."""
+        for nothing, and of which more than the log tells. Warnings, errors and the end of a recipient's way do not wait: of a
+        message that has left the queue nothing may be left but its line in the log."""
         self._gathered.lines = []
         try:
             yield
@@ -123,6 +124,8 @@ class MailLog:
             f"{queue_id}: to=<{printable(recipient)}>, relay={status.host or 'none'}, delay={_short(delay)}, "
             f"delays={'/'.join(map(_short, delays))}, dsn={dsn}, status={word} ({printable(status.text)})",
         )
+        if status.final:
+            self._release()
 
     def secured(self, peer: str, tls: str, *, verified: bool) -> None:
         """A session goes over TLS. tls: version and cipher; verified: the certificate was good, else nobody looked at it."""

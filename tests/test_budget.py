@@ -490,6 +490,19 @@ def test_a_clock_that_jumps_about_never_blocks_mail_for_longer(
     assert taken(budgets) == 20
 
 
+def test_what_was_taken_by_a_clock_far_ahead_counts_for_one_window_only(desk: Desk) -> None:
+    """Each pass is a process of its own: the first that sees it writes down that it counts from then on."""
+    desk.clock.advance(400 * DAY)
+    taken(first := desk.open(HOURLY))
+    first.save()
+    desk.clock.advance(-400 * DAY)
+    second = desk.open(HOURLY)
+    assert ask(second) > desk.clock()
+    second.save()
+    desk.clock.advance(HOUR + 1)
+    assert taken(desk.open(HOURLY)) == 500
+
+
 # threads
 
 

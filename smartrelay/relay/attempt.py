@@ -4,7 +4,6 @@ import errno
 import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from smartrelay.config import Limits
@@ -77,7 +76,7 @@ class _AttemptManager:
         self._log = log
         self._limits = limits
         self._stopping = stopping
-        self._clock = clock
+        self.clock = clock
         self._budgets = budgets
         self._lock = threading.Lock()
         self._backlog = Backlog()
@@ -162,7 +161,10 @@ class _AttemptManager:
             if item is None:
                 return None
             consignment = self._consign(item)
-            if consignment is not None and self._is_fit(consignment) and self._is_within_budget(consignment):
+            if consignment is None or not self._is_fit(consignment):
+                continue
+            # what is on a detour has had its turn, and would lose its way if it waited for another
+            if item.stop or self._is_within_budget(consignment):
                 consignment.stop = stop
                 return consignment
         return None
@@ -179,7 +181,7 @@ class _AttemptManager:
         if item.recipients is not None:
             still = set(wanted)
             wanted = [index for index in item.recipients if index in still]
-        consignment = Consignment(message, self.hop.name, wanted[:RECIPIENTS], self._clock(), retried=item.retried)
+        consignment = Consignment(message, self.hop.name, wanted[:RECIPIENTS], self.clock(), retried=item.retried)
         if not wanted:
             self._let_go(consignment)
             return None
@@ -210,7 +212,7 @@ class _AttemptManager:
             return True
         arrived = consignment.message.envelope.arrived
         while (turn := self._budgets.take(self.hop.name, arrived)) and not self._stopping.is_set():
-            wait = turn - self._clock()
+            wait = turn - self.clock()
             if wait > SOON:
                 try:
                     self._ledger.postpone(consignment, turn)
@@ -228,7 +230,7 @@ class _AttemptManager:
         self._write(consignment, consignment.fresh)
         left = tuple(index for index in consignment.recipients if index not in consignment.known)
         stop = consignment.stop if consignment.stop > self._backlog.main else 0
-        if self._budgets is not None:
+        if self._budgets is not None and not stop:
             self._budgets.give_back(self.hop.name, consignment.taken)
         self._ledger.give_back(consignment.queue_id, finished=False)
         self._backlog.put_back(Item(consignment.queue_id, left, retried, stop))
@@ -354,8 +356,7 @@ class _AttemptManager:
         """Every message that only the hosts from `number` on could have taken gets this status, without a connection."""
         notify = self.notify_failure if status.final else self.notify_deferred
         hosts = [] if status.final else self._course.hosts(number)
-        # of a message that has left the queue nothing may be left but its line in the log
-        with nullcontext() if status.final else self._log.together():
+        with self._log.together():
             while not self._stopping.is_set() and (item := self._backlog.take_stuck(number)) is not None:
                 consignment = self._consign(item)
                 if consignment is not None:

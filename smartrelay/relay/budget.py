@@ -79,7 +79,7 @@ class Budgets:
         with self._lock:
             now = self._clock()
             for quota in quotas:
-                quota.look(now)
+                self._changed |= quota.look(now)
             empty = [quota for quota in quotas if not quota.has(arrived)]
             if not empty:
                 for quota in quotas:

@@ -48,8 +48,9 @@ class Quota:
         # who arrived last of those who were told a turn, and of those who were before budget last returned
         self._youngest = self._known = -math.inf
 
-    def look(self, now: float) -> None:
-        """Lets go what has left the window."""
+    def look(self, now: float) -> bool:
+        """Lets go what has left the window. Whether the clock was set back: what was taken then counts from now on, and must
+        be remembered so, or each pass would begin that anew."""
         ahead = 0
         while self.slots and self.slots[-1][0] > now:
             ahead += self.slots.pop()[1]
@@ -67,6 +68,7 @@ class Quota:
             self._waiting -= number
         if now > self._owed_since + _LATE:
             self._owed = 0
+        return ahead > 0
 
     def has(self, arrived: float) -> bool:
         """Whether there is any for a message that arrived then: what there is may be kept for those whose turn it is."""

@@ -1,8 +1,6 @@
 """Relayers: one session, many messages."""
 
 import threading
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
@@ -54,7 +52,6 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         stop: Stop,
         most: int,
         stopping: threading.Event,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self.manager = manager
         self.session = session
@@ -63,7 +60,6 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         self.retired = False
         self._left = most
         self._stopping = stopping
-        self._clock = clock
         self._in_hand: list[Consignment] = []
 
     @property
@@ -93,7 +89,7 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
             return None
         self._left -= 1
         self._in_hand.append(consignment)
-        consignment.started = self._clock()
+        consignment.started = self.manager.clock()
         envelope = consignment.message.envelope
         recipients = [envelope.recipients[index] for index in consignment.recipients]
         return Transaction(

@@ -74,6 +74,15 @@ def test_over_budget_is_put_off_to_its_turn_and_is_no_attempt(machine: Machine, 
     assert len(server.accepted) == 5 and machine.ids() == []
 
 
+def test_a_message_that_another_host_is_asked_to_take_is_counted_once(machine: Machine, smtp_server: Start) -> None:
+    """A detour is not another message: with a budget of one it would never come to its second host."""
+    first, second = smtp_server(replies={"MAIL": b"550 5.7.1 not from you"}), smtp_server()
+    machine.configure(relay(url(first), url(second), rate='"1/h"'))
+    enqueue(machine, "a@b.example")
+    machine.flush()
+    assert recipients(second) == ["a@b.example"] and machine.ids() == []
+
+
 def test_queue_show_says_what_it_waits_for(machine: Machine, smtp_server: Start) -> None:
     machine.configure(relay(url(smtp_server()), name='"bulk"', rate='"1/h"'))
     enqueue(machine, "a@b.example", "b@b.example")

@@ -6,28 +6,21 @@ attempts, course, hosts, budgets, sessions. Only the servers and the threads of 
 
 import heapq
 import itertools
-import threading
+import os
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from random import Random
 
-from smartrelay.config import Config, Limits, Rate, Relay
+from smartrelay.config import Config, Limits, Relay
 from smartrelay.mail.envelope import Envelope, Recipient
-from smartrelay.maillog import MailLog
-from smartrelay.relay.attempt import _AttemptManager
-from smartrelay.relay.budget import Budgets
-from smartrelay.relay.factory import ESMTPManagedRelayerFactory
-from smartrelay.relay.hosts import Hosts
-from smartrelay.relay.ledger import Ledger
-from smartrelay.relay.report import Report
-from smartrelay.routing.bad_hosts import BadHosts
-from smartrelay.routing.relays import NextHop, Routes
+from smartrelay.routing.relays import Routes
 from smartrelay.smtp.connector import Target
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.spool import names, operate
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import MessageBusy, NoSuchMessage
+from smartrelay.values import Rate
+from tests.simulation.one_pass import Pass
 from tests.simulation.server import CLOSE, KEEP_AND_CLOSE, Letter, Plug
 from tests.simulation.steps import Crash, Steps
 from tests.simulation.truth import DAY, HOUR, LIFETIME, POSTMASTER, WARN_AFTER, Mail, Truth
@@ -76,8 +69,8 @@ class World:
         self._fine = False
         self._numbers = itertools.count()
         self._happenings: list[Happening] = []
-        self._config = self._configuration()
-        self._routes = Routes.of(self._config)
+        self.config = self._configuration()
+        self.routes = Routes.of(self.config)
         self._plan()
 
     def _configuration(self) -> Config:
@@ -137,7 +130,7 @@ class World:
         notify = {recipient: self.rng.choice(NOTIFY) for recipient in recipients}
         key = f"<{number}@host.example.org>"
         wanted = [Recipient(address, wish) for address, wish in notify.items()]
-        draft = self._queue().create_new_message(Envelope(sender, wanted, self.clock(), 0, key))
+        draft = self.queue().create_new_message(Envelope(sender, wanted, self.clock(), 0, key))
         draft.write(f"Message-ID: {key}\nSubject: {number}\n\nbody\n".encode())
         draft.commit()
         self.truth.accepted(Mail(draft.queue_id, key, sender, notify, self.true))
@@ -199,8 +192,8 @@ class World:
             self.true = max(self.true, happening.when)
             happening.what()
         self._clear_up()
-        self._passes(self.true + 2 * LIFETIME + (30 if self._config.relays[0].rate else 1) * DAY)
-        left = [name for folder in ("new", "cur", "hold", "corrupt") for name in names.os.listdir(f"{self.spool}/{folder}")]
+        self._passes(self.true + 2 * LIFETIME + (30 if self.config.relays[0].rate else 1) * DAY)
+        left = [name for folder in ("new", "cur", "hold", "corrupt") for name in os.listdir(f"{self.spool}/{folder}")]
         assert not left, f"still there after days of fine weather: {left}"
         self.truth.is_over(self.true)
 
@@ -215,7 +208,7 @@ class World:
         """All passes that the timer makes up to a true time, and those for new mail."""
         while self.true < until:
             now = self.true + self.offset
-            horizon = self._config.horizon
+            horizon = self.config.horizon
             if names.idle(self.spool, now, horizon) is None:
                 self._pass()
                 self.true = (self.true // TICK + 1) * TICK
@@ -225,12 +218,14 @@ class World:
 
     # one pass
 
-    def _queue(self) -> Queue:
+    def queue(self) -> Queue:
+        """The queue as a new process finds it."""
         return Queue(
-            self.spool, clock=self.clock, entropy=self.rng.randbytes, horizon=self._config.horizon, warn=self._must_not_warn
+            self.spool, clock=self.clock, entropy=self.rng.randbytes, horizon=self.config.horizon, warn=self.must_not_warn
         )
 
-    def _must_not_warn(self, text: str) -> None:
+    def must_not_warn(self, text: str) -> None:
+        """Nothing that a crash leaves behind is a reason to warn of."""
         raise AssertionError(text)
 
     def _pass(self) -> None:
@@ -311,70 +306,3 @@ class World:
     def is_offline(self) -> bool:
         """Whether there is no network."""
         return self._offline
-
-
-class Pass:
-    """One process: a pass over what is due, as the manager makes it, but in one thread."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self._queue = world._queue()
-        self._report = Report()
-        self._log = MailLog(lambda priority, *lines: world.truth.logged(world.true, lines))
-        config, clock = world._config, world.clock
-        self._ledger = Ledger(self._queue, self._log, self._report, config, clock, world.rng.random)
-        self._memory = BadHosts(f"{world.spool}/hosts.json", nullcontext, clock=clock, warn=world._must_not_warn)
-        self._hosts = Hosts(
-            None,
-            self._memory,
-            20,
-            offline=world.is_offline,
-            unresolved=lambda host: False,
-            shuffle=lambda each: None,
-            clock=clock,
-        )
-        rates = {relay.name: relay.rate for relay in config.relays if relay.rate}
-        self._budgets = Budgets(
-            f"{world.spool}/var/rates.json", rates, horizon=config.horizon, clock=clock, warn=world._must_not_warn
-        )
-        self._stopping = threading.Event()
-        self._attempts: dict[NextHop, _AttemptManager] = {}
-
-    def run(self) -> None:
-        """Until nothing is due."""
-        self._queue.sweep()
-        while self._look():
-            for attempt in self._attempts.values():
-                while attempt.backlog and not self._stopping.is_set():
-                    attempt.work()
-        self._ledger.settle()
-        self._memory.save()
-        self._budgets.save()
-        assert not self._report.failed, self._world.truth.log
-
-    def _look(self) -> int:
-        self._queue.take_in()
-        self._queue.read_directory()
-        planned = 0
-        for one in self._queue.get_waiting():
-            hops: dict[NextHop, list[int]] = {}
-            envelope = self._queue.get_envelope(one)
-            for index, recipient in enumerate(envelope.recipients):
-                hop = self._world._routes.next_hop(envelope.reverse_path or recipient.address, recipient.address)
-                assert hop is not None
-                hops.setdefault(hop, []).append(index)
-            self._ledger.plan(one, len(hops))
-            for hop, indices in hops.items():
-                self._attempt(hop).add(one, tuple(indices))
-            planned += 1
-        return 0 if self._report.offline else planned
-
-    def _attempt(self, hop: NextHop) -> _AttemptManager:
-        world = self._world
-        if hop not in self._attempts:
-            factory = ESMTPManagedRelayerFactory(hop, world._config, self._stopping, world.connect)
-            self._attempts[hop] = _AttemptManager(
-                hop, factory, self._ledger, self._hosts, self._report, self._log, world._config.limits, self._stopping,
-                world.clock, budgets=self._budgets,
-            )  # fmt: skip
-        return self._attempts[hop]
