@@ -1,6 +1,5 @@
 """One attempt at one next hop: its mail, the connections that share it, and what each answer does to the rest."""
 
-import errno
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from smartrelay.errors import ConfigError
 from smartrelay.mail.status import DELIVERED, FAILED, Status, deferred
 from smartrelay.mail.trace import received
 from smartrelay.maillog import MailLog
+from smartrelay.relay.alarm import UNAUTHENTICATED, Alarm
 from smartrelay.relay.backlog import Backlog, Item
 from smartrelay.relay.blame import Judgement, Scope, judge
 from smartrelay.relay.budget import Budgets
@@ -19,13 +19,12 @@ from smartrelay.relay.course import END, Course, Stop
 from smartrelay.relay.hosts import Hosts
 from smartrelay.relay.ledger import Consignment, Ledger
 from smartrelay.relay.pace import Pace
-from smartrelay.relay.quota import SOON
 from smartrelay.relay.report import Report
+from smartrelay.relay.turns import Turns
 from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import OPPORTUNISTIC, NextHop
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.smtp.session import RECIPIENTS
-from smartrelay.spool.incidents import ACCOUNT
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
 if TYPE_CHECKING:
@@ -36,13 +35,6 @@ _FRUITLESS = 3
 """Sessions in a row that ended before any message went through, after which the host is left alone in this pass."""
 
 _CLOSING = 421
-_UNAUTHENTICATED = 530
-
-_LOOK = 0.1
-"""Seconds between looks whether the pass is to stop, while a turn is waited for."""
-
-_UNWRITTEN = 3
-"""Verdicts that could not be written, after which the pass ends: it is the disk, not one file."""
 
 
 class _AttemptManager:
@@ -77,11 +69,11 @@ class _AttemptManager:
         self._limits = limits
         self._stopping = stopping
         self.clock = clock
-        self._budgets = budgets
+        self._turns = Turns(budgets, hop.name, stopping, clock) if budgets is not None else None
+        self._alarm = Alarm(hop, log, report, ledger.incidents, stopping)
         self._lock = threading.Lock()
         self._backlog = Backlog()
         self._fruitless = 0
-        self._unwritten = 0
         self._full: Candidate | None = None
 
     # the plan
@@ -103,6 +95,8 @@ class _AttemptManager:
     @property
     def wants_more(self) -> bool:
         """Whether one more connection would be of use now, and the host may have it."""
+        if self._turns is not None and self._turns.are_waited_for:
+            return False
         return self.connections.are_too_few(self.backlog) and self.connections.have_room() and not self.is_held_up
 
     # a worker's life
@@ -156,6 +150,16 @@ class _AttemptManager:
 
     def take(self, stop: int) -> Consignment | None:
         """The next consignment for the host at this stop, in hand; None when there is none or the pass is to stop."""
+        if self._turns is None:
+            return self._take(stop)
+        if not self._turns.line_up():
+            return None
+        try:
+            return self._take(stop)
+        finally:
+            self._turns.leave_line()
+
+    def _take(self, stop: int) -> Consignment | None:
         while not self._stopping.is_set():
             item = self._backlog.take(stop)
             if item is None:
@@ -164,7 +168,7 @@ class _AttemptManager:
             if consignment is None or not self._is_fit(consignment):
                 continue
             # what is on a detour has had its turn, and would lose its way if it waited for another
-            if item.stop or self._is_within_budget(consignment):
+            if item.stop or self._is_its_turn(consignment):
                 consignment.stop = stop
                 return consignment
         return None
@@ -175,7 +179,7 @@ class _AttemptManager:
         except (NoSuchMessage, MessageBusy, CorruptMessage):
             return None  # an operator has it, or it was set aside with a word of its own
         except OSError as error:
-            self._spool_trouble(item.queue_id, error)
+            self._alarm.spool_failed(item.queue_id, error)
             return None
         wanted = message.history.waiting
         if item.recipients is not None:
@@ -200,29 +204,23 @@ class _AttemptManager:
                 return False
             self._ledger.prepare(consignment)
         except OSError as error:
-            self._spool_trouble(consignment.queue_id, error)
+            self._alarm.spool_failed(consignment.queue_id, error)
             self._let_go(consignment)
             return False
         return True
 
-    def _is_within_budget(self, consignment: Consignment) -> bool:
-        """Whether the message may be sent by the rates; where not, it waits for its turn. A turn that comes within two seconds
-        is waited for here: "14/s" is a pace."""
-        if self._budgets is None:
+    def _is_its_turn(self, consignment: Consignment) -> bool:
+        """Whether the message may be sent by the rates; where not, it waits in the queue."""
+        turn = self._turns.take(consignment.message.envelope.arrived) if self._turns is not None else 0.0
+        if not turn:
             return True
-        arrived = consignment.message.envelope.arrived
-        while (turn := self._budgets.take(self.hop.name, arrived)) and not self._stopping.is_set():
-            wait = turn - self.clock()
-            if wait > SOON:
-                try:
-                    self._ledger.postpone(consignment, turn)
-                except OSError as error:
-                    self._spool_trouble(consignment.queue_id, error)
-                break
-            time.sleep(min(max(wait, 0.001), _LOOK))
-        if turn:
-            self._let_go(consignment)
-        return not turn
+        if not self._stopping.is_set():
+            try:
+                self._ledger.postpone(consignment, turn)
+            except OSError as error:
+                self._alarm.spool_failed(consignment.queue_id, error)
+        self._let_go(consignment)
+        return False
 
     def put_back(self, consignment: Consignment, *, retried: bool) -> None:
         """A session died before it took this message: it goes over the next one, and no attempt is counted. retried: such a
@@ -230,8 +228,8 @@ class _AttemptManager:
         self._write(consignment, consignment.fresh)
         left = tuple(index for index in consignment.recipients if index not in consignment.known)
         stop = consignment.stop if consignment.stop > self._backlog.main else 0
-        if self._budgets is not None and not stop:
-            self._budgets.give_back(self.hop.name, consignment.taken)
+        if self._turns is not None and not stop:
+            self._turns.give_back(consignment.taken)
         self._ledger.give_back(consignment.queue_id, finished=False)
         self._backlog.put_back(Item(consignment.queue_id, left, retried, stop))
 
@@ -285,14 +283,14 @@ class _AttemptManager:
             try:
                 self._ledger.write(consignment, statuses)
             except OSError as error:
-                self._spool_trouble(consignment.queue_id, error, verdict=True)
+                self._alarm.spool_failed(consignment.queue_id, error, verdict=True)
                 consignment.settle(statuses)
 
     def _let_go(self, consignment: Consignment, *, verdict: bool = False) -> None:
         try:
             self._ledger.give_back(consignment.queue_id, finished=True)
         except OSError as error:
-            self._spool_trouble(consignment.queue_id, error, verdict=verdict)
+            self._alarm.spool_failed(consignment.queue_id, error, verdict=verdict)
 
     def notify_no_connection(self, stop: Stop, answer: Answer) -> bool:
         """A host could not be used. The next in the list is; after the last, the hop's mail waits for another pass.
@@ -312,10 +310,9 @@ class _AttemptManager:
         try:
             self._ledger.settle()
         except OSError as error:
-            self._spool_trouble("settling", error)
+            self._alarm.spool_failed("settling", error)
         if completed and not (trouble is not None and trouble.scope is Scope.ACCOUNT):
-            # that a session stands says less: some servers let everybody in, and say 530 to MAIL
-            self._ledger.incidents.end(ACCOUNT, self.hop.name)
+            self._alarm.let_in()
         if trouble is None or trouble.scope not in (Scope.HOST, Scope.ACCOUNT, Scope.MESSAGE):
             return
         with self._lock:
@@ -336,16 +333,7 @@ class _AttemptManager:
             self._fruitless = 0
             self.connections.begin()
         if judgement.scope is Scope.ACCOUNT:
-            self._complain_of_account(judgement.status)
-
-    def _complain_of_account(self, status: Status) -> None:
-        why = status.text
-        if status.code == _UNAUTHENTICATED and self.hop.auth is None:
-            why += " (there is no auth in its [[relay]])"
-        sentence = f"relay {self.hop.name} cannot be used: {why}; its mail waits until this is put right"
-        self._ledger.incidents.note(ACCOUNT, self.hop.name, sentence)
-        if self._report.complain(sentence):
-            self._log.error(sentence)
+            self._alarm.locked_out(judgement.status)
 
     def _strand(self) -> None:
         """This machine is offline: the mail stays as it is, and no attempt has been made."""
@@ -371,19 +359,7 @@ class _AttemptManager:
         self.notify_deferred(consignment, dict.fromkeys(missing, reason))
         self.notify_told(consignment)
 
-    def _spool_trouble(self, queue_id: str, error: OSError, *, verdict: bool = False) -> None:
-        """The spool failed. Where verdicts of mail that was sent cannot be written, each message would be sent again by every
-        pass: this one ends. A full disk is no such case: room was reserved, and an unlink needs none."""
-        self._report.failed = True
-        if verdict and error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            self._unwritten += 1
-            if self._unwritten >= _UNWRITTEN or error.errno == errno.EROFS:
-                self._stopping.set()
-        sentence = f"the spool cannot be written as it must be: {error.strerror or error}"
-        if self._report.complain(sentence):
-            self._log.error(f"{queue_id}: {sentence}")
-
 
 def _is_policy(status: Status) -> bool:
     """Whether a no was to this sender at this host (not allowed, over quota), and so says nothing of other hosts."""
-    return status.dsn.startswith("5.7.") and status.phase in (Phase.MAIL, Phase.RCPT) and status.code != _UNAUTHENTICATED
+    return status.dsn.startswith("5.7.") and status.phase in (Phase.MAIL, Phase.RCPT) and status.code != UNAUTHENTICATED

@@ -4,9 +4,7 @@ A pass streams: it keeps ids, not messages. It takes in what becomes due as long
 more before it ends. Each next hop has its own threads, so that a slow one delays nobody else (law 7).
 """
 
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 
 from smartrelay.config import Config
@@ -15,6 +13,7 @@ from smartrelay.mail.status import Status, deferred
 from smartrelay.maillog import MailLog
 from smartrelay.relay.attempt import _AttemptManager
 from smartrelay.relay.budget import Budgets
+from smartrelay.relay.crew import Crew
 from smartrelay.relay.factory import SMTPManagedRelayerFactory, factory_for
 from smartrelay.relay.flag import Flag
 from smartrelay.relay.hosts import Hosts
@@ -38,9 +37,6 @@ _RAMP = 0.02
 
 _START_AFTER = 64
 """Planned messages after which workers are started beside the planning."""
-
-_SPARE = 4
-"""One in so many connections is for next hops that have none: to one that hangs, all others may be lost for minutes."""
 
 _FINAL_DOTS = 10.0
 """Seconds that transactions get to finish when the pass is to stop."""
@@ -92,13 +88,9 @@ class SmartHostESMTPRelayingManager:
         self._listener = listener
         self._stopping = Flag()
         self._hurry = Flag()
-        self._changed = threading.Condition()
+        self._crew = Crew(config.limits, self._stopping, self.report, log, alone=routes.only is not None)
         self._attempts: dict[NextHop, _AttemptManager] = {}
         self._factories: dict[NextHop, SMTPManagedRelayerFactory] = {}
-        self._unbegun: dict[_AttemptManager, None] = {}
-        self._at_work: dict[_AttemptManager, None] = {}
-        self._by_rule: Counter[str] = Counter()
-        self._workers: set[threading.Thread] = set()
         self._looked_for_recovered = False
         self._seen: set[str] = set()
         self._ledger = Ledger(queue, log, self.report, config, clock)
@@ -134,14 +126,13 @@ class SmartHostESMTPRelayingManager:
     def _go_on(self) -> None:
         looked = time.monotonic()
         while not self._stopping.is_set():
-            self._start_workers()
-            self._progress(self.report, self._backlog())
-            if not self._workers and not self._unbegun:
+            self._crew.start()
+            self._progress(self.report, self._crew.backlog)
+            if self._crew.is_done:
                 if not self._look() and not self._hurry_recovered():
                     break
                 continue
-            with self._changed:
-                self._changed.wait(_RAMP if len(self._workers) > 1 or self._wants_more() else _LOOK)
+            self._crew.wait(_RAMP if self._crew.may_change else _LOOK)
             if time.monotonic() - looked >= _LOOK:
                 self._ledger.settle()
                 self._ledger.incidents.save()
@@ -179,7 +170,7 @@ class SmartHostESMTPRelayingManager:
                 self._seen.add(one)  # whatever is "due" does not count then, so each message has one turn
             planned += self._plan(one)
             if planned % _START_AFTER == 0:
-                self._start_workers()  # they need not wait for the end of a long plan
+                self._crew.start()  # they need not wait for the end of a long plan
             if self._stopping.is_set():
                 break
         return planned
@@ -235,9 +226,7 @@ class SmartHostESMTPRelayingManager:
                 self._budgets,
             )
         attempt.add(one, recipients)
-        with self._changed:
-            if attempt not in self._at_work:
-                self._unbegun[attempt] = None
+        self._crew.take_on(attempt)
 
     def _factory(self, hop: NextHop) -> SMTPManagedRelayerFactory:
         return factory_for(hop, self._config, self._stopping, self._listener)
@@ -256,90 +245,7 @@ class SmartHostESMTPRelayingManager:
         finally:
             self._ledger.give_back(one, finished=True)
 
-    # working
-
-    def _backlog(self) -> int:
-        with self._changed:
-            return sum(attempt.backlog for attempt in (*self._unbegun, *self._at_work))
-
-    def _wants_more(self) -> bool:
-        """Whether a next hop that has workers would have more, sooner or later."""
-        with self._changed:
-            return self._may_grow() and any(each.connections.are_too_few(each.backlog) for each in self._at_work)
-
-    def _is_room(self) -> bool:
-        return len(self._workers) < self._config.limits.max_connections
-
-    def _may_grow(self) -> bool:
-        """Whether a next hop may have more than one: where there are others, they must find room, whatever hangs here."""
-        most = self._config.limits.max_connections
-        return len(self._workers) < (most if self._routes.only is not None else most - -(-most // _SPARE))
-
-    def _start_workers(self) -> None:
-        """Starts workers within the limits: one for each next hop that has none, then one more wherever it is of use. Lets one
-        go where there are too many."""
-        with self._changed:
-            for attempt in self._at_work:
-                attempt.connections.look()
-            # a pass that is to stop would start them for ever: they end at once, and their mail waits on
-            while self._is_room() and not self._stopping.is_set():
-                begun = self._begin()
-                if begun is None:
-                    break
-                worker = threading.Thread(target=self._work, args=(begun,), name=f"relay {begun.hop.title}", daemon=True)
-                self._workers.add(worker)
-                worker.start()
-
-    def _begin(self) -> _AttemptManager | None:
-        """The next hop for which a worker is to work now, counted as having it; the lock is held."""
-        found = next((each for each in self._unbegun if self._may_have_more(each) and not each.is_held_up), None)
-        if found is not None:
-            del self._unbegun[found]
-            self._at_work[found] = None
-        elif self._may_grow():
-            # the one with the fewest first, so that they grow side by side
-            found = min(
-                (each for each in self._at_work if self._may_have_more(each) and each.wants_more),
-                key=lambda each: each.connections.workers,
-                default=None,
-            )
-        if found is not None:
-            found.connections.workers += 1
-            self._by_rule[found.hop.name] += 1
-        return found
-
-    def _may_have_more(self, attempt: _AttemptManager) -> bool:
-        most = attempt.hop.relay.max_connections
-        return not most or self._by_rule[attempt.hop.name] < most
-
-    def _work(self, attempt: _AttemptManager) -> None:
-        """A worker's life: one next hop, then another that has nobody."""
-        following: _AttemptManager | None = attempt
-        while following is not None:
-            at = following
-            try:
-                at.work()
-            except Exception as error:
-                # a dead worker defers what it had in hand (law 2); the pass goes on without it
-                self.report.failed = True
-                self._log.error(f"a bug of smartrelay: {type(error).__name__}: {error} at {_where(error)}")
-            finally:
-                following = self._after(at)
-
-    def _after(self, attempt: _AttemptManager) -> _AttemptManager | None:
-        """A worker has left this next hop; the one that it goes on to, if any."""
-        with self._changed:
-            attempt.connections.left()
-            self._by_rule[attempt.hop.name] -= 1
-            if not attempt.connections.workers:
-                del self._at_work[attempt]
-                if attempt.backlog:
-                    self._unbegun[attempt] = None
-            following = self._begin() if self._unbegun and not self._stopping.is_set() else None
-            if following is None:
-                self._workers.discard(threading.current_thread())
-                self._changed.notify_all()
-            return following
+    # the end
 
     def _wind_up(self) -> None:
         """Ends the pass early: transactions may finish, then their sockets are shut and the verdicts written."""
@@ -359,16 +265,7 @@ class SmartHostESMTPRelayingManager:
     def _wait(self, seconds: float, over: Callable[[], bool]) -> None:
         end = time.monotonic() + seconds
         while not over() and (left := end - time.monotonic()) > 0:
-            with self._changed:
-                self._changed.wait(min(left, 0.05))
-
-
-def _where(error: BaseException) -> str:
-    """File and line that raised it."""
-    at = error.__traceback__
-    while at is not None and at.tb_next is not None:
-        at = at.tb_next
-    return f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at is not None else "?"
+            self._crew.wait(min(left, 0.05))
 
 
 class SmartHostSMTPRelayingManager(SmartHostESMTPRelayingManager):
