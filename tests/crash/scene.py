@@ -20,7 +20,9 @@ from tests.support.smtp_server import Answer, ScriptedServer, Session, Transacti
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 AUTHOR = "author@example.org"
 GONE = "gone@example.org"
-"""A sender whose address is refused: notices to it are bounces of bounces."""
+"""A sender whose address is refused: a notice to it fails, and the postmaster is told."""
+
+POSTMASTER = "post@example.org"
 
 FATES: dict[str, tuple[str, list[str]]] = {
     "delivered": (AUTHOR, ["ok1@a.example"]),
@@ -30,9 +32,19 @@ FATES: dict[str, tuple[str, list[str]]] = {
     "failed-twice": (AUTHOR, ["bad4@a.example", "turns-bad@a.example"]),
     "strayed": (GONE, ["bad5@a.example"]),
     "two": (AUTHOR, ["ok3@a.example", "ok4@a.example"]),
+    "reported": (AUTHOR, ["ok5@a.example"]),
+    "late": (AUTHOR, ["later3@a.example"]),
+    "expired": (AUTHOR, ["never1@a.example"]),
+    "all-kinds": (AUTHOR, ["bad6@a.example", "ok6@a.example", "never2@a.example"]),
 }
 """Subject: sender and recipients. An address says what becomes of it: bad is refused for good, later is put off until the
-server has recovered, turns-bad is put off and then refused."""
+server has recovered, turns-bad is put off and then refused, never is put off always."""
+
+WISHES = {"reported": "SUCCESS", "all-kinds": "SUCCESS,FAILURE"}
+"""NOTIFY, where it is not left to us."""
+
+AGES = {"late": 45, "expired": 200, "all-kinds": 200}
+"""Minutes for which a message has been there; after 30 its sender is told, after 90 it is given up."""
 
 DELIVERED = {
     ("delivered", "ok1@a.example"),
@@ -41,8 +53,24 @@ DELIVERED = {
     ("mixed", "later2@a.example"),
     ("two", "ok3@a.example"),
     ("two", "ok4@a.example"),
+    ("reported", "ok5@a.example"),
+    ("late", "later3@a.example"),
+    ("all-kinds", "ok6@a.example"),
 }
-REPORTED = {f"bad{number}@a.example" for number in range(1, 5)} | {"turns-bad@a.example"}
+REPORTED = {
+    *(("failed", f"bad{number}@a.example") for number in (1, 2, 3, 4, 5, 6)),
+    ("failed", "turns-bad@a.example"),
+    ("failed", "never1@a.example"),
+    ("failed", "never2@a.example"),
+    ("relayed", "ok5@a.example"),
+    ("relayed", "ok6@a.example"),
+    ("failed", GONE),
+}
+"""What is told of whom. That of bad5 nobody takes; what becomes of it then is told to the postmaster."""
+
+REFUSED = ("failed", "bad5@a.example")
+LATE = ("delayed", "later3@a.example")
+"""Told where a pass came to try it before the server had recovered."""
 
 WORDS = ("MAIL", "RCPT", "DATA", "DOT")
 """Where in a dialogue a pass is killed by the server: a transaction's commands, and its final dot."""
@@ -122,6 +150,18 @@ def contents(spool: str) -> dict[str, list[str]]:
     return {name: names for name, names in found.items() if names}
 
 
+def make_older(spool: str, minutes: int) -> None:
+    """The message that came in last did so earlier."""
+    path = max((f"{spool}/new/{name}" for name in os.listdir(f"{spool}/new")), key=os.path.basename)
+    with open(path, "r+b") as file:
+        content = file.read()
+        arrived = re.search(rb'"arrived":([0-9.]+)', content)
+        assert arrived
+        older = b"%.6f" % (float(arrived[1]) - 60 * minutes)
+        file.seek(0)
+        file.write(content.replace(arrived[1], older, 1))
+
+
 def text_of(subject: str) -> bytes:
     """A message of the scene."""
     return f"Subject: {subject}\nTo: somebody@a.example\n\nThis is {subject}.\n".encode()
@@ -134,7 +174,7 @@ class Arrivals:
     messages: Counter[tuple[str, str]] = field(default_factory=Counter)
     transactions: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     notices: Counter[str] = field(default_factory=Counter)
-    reported: dict[str, set[str]] = field(default_factory=dict)
+    reported: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
 
 
 class Scene:
@@ -149,18 +189,22 @@ class Scene:
         self._seen = 0
         self._kill_at_word = 0
         self._words = 0
-        self.server = ScriptedServer(on=self._verdict)
+        # without DSN: the reports that are asked for are ours
+        self.server = ScriptedServer(on=self._verdict, keywords=["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"])
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(
-                f'hostname = "host.example.org"\nspool = "{self.spool}"\nmin_free_space = "0"\n'
+                f'hostname = "host.example.org"\nspool = "{self.spool}"\nmin_free_space = "0"\npostmaster = "{POSTMASTER}"\n'
                 f'[[relay]]\nname = "r"\nhosts = ["smtp+notls://127.0.0.1:{self.server.port}"]\n'
-                '[queue]\nretry = ["1h"]\n'
+                '[queue]\nretry = ["1h"]\nlifetime = "90m"\nwarn_after = ["30m"]\n'
                 # one message in doubt at a time, so that the law on duplicates is sharp
                 "[limits]\nmax_connections = 1\n"
             )
         for subject, (sender, recipients) in FATES.items():
-            done = self.sendmail(["-f", sender, *recipients], text_of(subject))
+            wish = ["-N", WISHES[subject].lower()] if subject in WISHES else []
+            done = self.sendmail(["-f", sender, *wish, *recipients], text_of(subject))
             assert done.code == 0, done.stderr
+            if subject in AGES:
+                make_older(self.spool, AGES[subject])
         os.rename(self.spool, self._saved)
 
     def close(self) -> None:
@@ -182,7 +226,7 @@ class Scene:
             name = argument.partition(b"<")[2]
             if name.startswith((b"bad", b"gone")) or (name.startswith(b"turns-bad") and self._recovered):
                 return b"550 5.1.1 no such user"
-            if name.startswith((b"later", b"turns-bad")) and not self._recovered:
+            if name.startswith(b"never") or (name.startswith((b"later", b"turns-bad")) and not self._recovered):
                 return b"450 4.2.1 later"
         return None
 
@@ -239,9 +283,9 @@ class Scene:
         found = self.arrivals()
         # Nothing is lost, nothing goes to anybody else, and nothing bounces that was not refused.
         assert set(found.messages) == DELIVERED, what
-        told = Counter(address for addresses in found.reported.values() for address in addresses)
-        assert set(told) == REPORTED, what
-        # A refused recipient is in one notice, and that notice may come twice only as the same notice.
+        told = Counter(each for reports in found.reported.values() for each in reports)
+        assert set(told) - {LATE} == REPORTED - {REFUSED}, what
+        # A recipient's fate is told in one notice, and that notice may come twice only as the same notice.
         assert max(told.values()) == 1, (what, found.reported)
         # Law 10: each crash doubles at most the one message that was in doubt.
         repeated = sum(found.transactions.values()) - len(found.transactions)
@@ -263,8 +307,9 @@ def _note(found: Arrivals, transaction: Transaction) -> None:
         found.transactions[str(parsed["Subject"]), recipients] += 1
         found.messages.update((str(parsed["Subject"]), recipient) for recipient in recipients)
         return
-    assert recipients == (AUTHOR,)
     identity = str(parsed["Message-ID"])
-    addresses = set(re.findall(r"^Final-Recipient: rfc822; (\S+)", transaction.content.decode(), re.MULTILINE))
-    assert found.reported.setdefault(identity, addresses) == addresses, "one Message-ID, two contents"
+    groups = re.findall(r"^Final-Recipient: rfc822; (\S+)\r\nAction: (\S+)", transaction.content.decode(), re.MULTILINE)
+    reports = {(action, address) for address, action in groups}
+    assert reports and recipients == ((POSTMASTER,) if ("failed", GONE) in reports else (AUTHOR,))
+    assert found.reported.setdefault(identity, reports) == reports, "one Message-ID, two contents"
     found.notices[identity] += 1
