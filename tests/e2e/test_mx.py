@@ -56,6 +56,15 @@ def test_each_domain_has_its_own_exchangers_and_all_go_in_one_pass(machine: Mach
     assert "relay=mx.b.example[127.0.0.2]:" in result.line("to=<u@alias.example>")
 
 
+def test_a_notice_to_a_domain_that_takes_no_mail_ends_at_once(machine: Machine, exchangers: Exchangers) -> None:  # B-015 B-017
+    """The sender's domain has a null MX: nobody is asked again and again to take what cannot be told there."""
+    exchangers.start("b.example", 2, replies={"RCPT": b"550 5.1.1 no"})
+    exchangers.zone[HOME] = ["MX 0 ."]
+    result = flush(machine, exchangers, "u@b.example")
+    assert "dsn=5.1.10, status=bounced" in result.line("to=<me@a.example>")
+    assert "it has no sender to be told (double bounce)" in result.errors and machine.ids() == []
+
+
 def test_one_transaction_for_each_domain_whatever_its_letters(machine: Machine, exchangers: Exchangers) -> None:  # B-026
     server = exchangers.start("b.example", 2)
     machine.configure(relay("mx"), exchangers.table)

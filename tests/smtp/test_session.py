@@ -349,7 +349,7 @@ def test_the_connection_lost_at_each_step_names_the_step(
 
 
 @pytest.mark.parametrize("point", ["EHLO", "MAIL", "RCPT", "DATA", "DOT"])
-def test_each_step_has_the_limit_that_is_meant_for_it(smtp_server: Start, point: str) -> None:  # A-080 A-081 G-037
+def test_each_step_has_the_limit_that_is_meant_for_it(smtp_server: Start, point: str) -> None:  # A-080 A-081 C-006 G-037
     """All others may take as long as they like."""
     limit = {"EHLO": "command", "MAIL": "command", "RCPT": "command", "DATA": "data", "DOT": "data_end"}[point]
     server = smtp_server(keywords=["PIPELINING"], replies={point: Action.SILENCE})
