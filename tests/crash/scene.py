@@ -10,10 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from email import message_from_bytes
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from tests.support.smtp_server import Answer, ScriptedServer, Session, Transaction
 
@@ -22,27 +23,52 @@ AUTHOR = "author@example.org"
 GONE = "gone@example.org"
 """A sender whose address is refused: notices to it are bounces of bounces."""
 
-FATES: dict[str, tuple[str, list[str]]] = {
-    "delivered": (AUTHOR, ["ok1@a.example"]),
-    "deferred": (AUTHOR, ["later1@a.example"]),
-    "mixed": (AUTHOR, ["ok2@a.example", "bad1@a.example", "later2@a.example"]),
-    "failed": (AUTHOR, ["bad2@a.example", "bad3@a.example"]),
-    "failed-twice": (AUTHOR, ["bad4@a.example", "turns-bad@a.example"]),
-    "strayed": (GONE, ["bad5@a.example"]),
-    "two": (AUTHOR, ["ok3@a.example", "ok4@a.example"]),
-}
-"""Subject: sender and recipients. An address says what becomes of it: bad is refused for good, later is put off until the
-server has recovered, turns-bad is put off and then refused."""
+Told = tuple[str, str, str]
+"""Who is told what ("failed", "expired", "delayed", "relayed") of whom."""
 
-DELIVERED = {
-    ("delivered", "ok1@a.example"),
-    ("deferred", "later1@a.example"),
-    ("mixed", "ok2@a.example"),
-    ("mixed", "later2@a.example"),
-    ("two", "ok3@a.example"),
-    ("two", "ok4@a.example"),
-}
-REPORTED = {f"bad{number}@a.example" for number in range(1, 5)} | {"turns-bad@a.example"}
+
+class Fate(NamedTuple):
+    """A message: its sender and recipients, NOTIFY, and how many seconds ago it came in."""
+
+    sender: str
+    recipients: list[str]
+    notify: str = ""
+    age: float = 0.0
+
+
+class Plot(NamedTuple):
+    """A scene's messages by subject, and what must have come of them in the end. settings: more of the configuration.
+
+    An address says what becomes of it: bad is refused for good, later is put off until the server has recovered, turns-bad is
+    put off and then refused.
+    """
+
+    fates: dict[str, Fate]
+    delivered: set[tuple[str, str]]
+    told: set[Told]
+    settings: tuple[str, str] = ("", "")
+
+
+FATES = Plot(
+    {
+        "delivered": Fate(AUTHOR, ["ok1@a.example"]),
+        "deferred": Fate(AUTHOR, ["later1@a.example"]),
+        "mixed": Fate(AUTHOR, ["ok2@a.example", "bad1@a.example", "later2@a.example"]),
+        "failed": Fate(AUTHOR, ["bad2@a.example", "bad3@a.example"]),
+        "failed-twice": Fate(AUTHOR, ["bad4@a.example", "turns-bad@a.example"]),
+        "strayed": Fate(GONE, ["bad5@a.example"]),
+        "two": Fate(AUTHOR, ["ok3@a.example", "ok4@a.example"]),
+    },
+    {
+        ("delivered", "ok1@a.example"),
+        ("deferred", "later1@a.example"),
+        ("mixed", "ok2@a.example"),
+        ("mixed", "later2@a.example"),
+        ("two", "ok3@a.example"),
+        ("two", "ok4@a.example"),
+    },
+    {(AUTHOR, "failed", f"{name}@a.example") for name in ("bad1", "bad2", "bad3", "bad4", "turns-bad")},
+)
 
 WORDS = ("MAIL", "RCPT", "DATA", "DOT")
 """Where in a dialogue a pass is killed by the server: a transaction's commands, and its final dot."""
@@ -134,14 +160,14 @@ class Arrivals:
     messages: Counter[tuple[str, str]] = field(default_factory=Counter)
     transactions: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     notices: Counter[str] = field(default_factory=Counter)
-    reported: dict[str, set[str]] = field(default_factory=dict)
+    reported: dict[str, set[Told]] = field(default_factory=dict)
 
 
 class Scene:
     """Spool, configuration and server of a test; `fresh` begins again."""
 
-    def __init__(self, folder: str, runner: Runner) -> None:
-        self.folder, self.runner = folder, runner
+    def __init__(self, folder: str, runner: Runner, plot: Plot = FATES) -> None:
+        self.folder, self.runner, self.plot = folder, runner, plot
         self.spool = os.path.join(folder, "spool")
         self.config = os.path.join(folder, "smartrelay.toml")
         self._saved = os.path.join(folder, "saved")
@@ -149,18 +175,22 @@ class Scene:
         self._seen = 0
         self._kill_at_word = 0
         self._words = 0
-        self.server = ScriptedServer(on=self._verdict)
+        # without DSN: it is for us to tell a sender that asked of what was relayed
+        self.server = ScriptedServer(on=self._verdict, keywords=("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE"))
+        top, queue = plot.settings
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(
-                f'hostname = "host.example.org"\nspool = "{self.spool}"\nmin_free_space = "0"\n'
+                f'hostname = "host.example.org"\nspool = "{self.spool}"\nmin_free_space = "0"\n{top}'
                 f'[[relay]]\nname = "r"\nhosts = ["smtp+notls://127.0.0.1:{self.server.port}"]\n'
-                '[queue]\nretry = ["1h"]\n'
+                f'[queue]\nretry = ["1h"]\n{queue}'
                 # one message in doubt at a time, so that the law on duplicates is sharp
                 "[limits]\nmax_connections = 1\n"
             )
-        for subject, (sender, recipients) in FATES.items():
-            done = self.sendmail(["-f", sender, *recipients], text_of(subject))
+        for subject, fate in plot.fates.items():
+            wish = ["-N", fate.notify] if fate.notify else []
+            done = self.sendmail(["-f", fate.sender, *wish, *fate.recipients], text_of(subject))
             assert done.code == 0, done.stderr
+        self._let_age()
         os.rename(self.spool, self._saved)
 
     def close(self) -> None:
@@ -172,6 +202,16 @@ class Scene:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _let_age(self) -> None:
+        for name in os.listdir(f"{self.spool}/new"):
+            path = f"{self.spool}/new/{name}"
+            with open(path, "rb") as file:
+                line, text = file.readline(), file.read()
+            subject = message_from_bytes(text)["Subject"]
+            arrived = time.time() - self.plot.fates[subject].age
+            with open(path, "wb") as file:
+                file.write(re.sub(rb'"arrived":[0-9.]+', b'"arrived":%.6f' % arrived, line) + text)
 
     def _verdict(self, point: str, argument: bytes, session: Session) -> Answer | None:
         self._words += point in WORDS
@@ -216,10 +256,13 @@ class Scene:
         self._recovered = False
         self._seen = len(self.server.sessions)
 
-    def recover(self, passes: int = 2) -> None:
-        """Passes without hindrance: one with the same verdicts (if there are 2), then one to a server that has recovered."""
+    def recover(self, *argv: str, passes: int = 2) -> None:
+        """Passes without hindrance: one with the same verdicts (if there are 2), then one to a server that has recovered.
+
+        argv: of the first.
+        """
         if passes > 1:
-            done = self.flush()
+            done = self.flush(*argv)
             assert done.code == 0, done.stderr
         self._recovered = True
         done = self.flush("--all")
@@ -238,10 +281,10 @@ class Scene:
         """The laws, once `recover` has been through. doubts: how many crashes or faults there were; what: for the words."""
         found = self.arrivals()
         # Nothing is lost, nothing goes to anybody else, and nothing bounces that was not refused.
-        assert set(found.messages) == DELIVERED, what
-        told = Counter(address for addresses in found.reported.values() for address in addresses)
-        assert set(told) == REPORTED, what
-        # A refused recipient is in one notice, and that notice may come twice only as the same notice.
+        assert set(found.messages) == self.plot.delivered, what
+        told = Counter(each for notice in found.reported.values() for each in notice)
+        assert set(told) == self.plot.told, what
+        # What is told of a recipient is in one notice, and that notice may come twice only as the same notice.
         assert max(told.values()) == 1, (what, found.reported)
         # Law 10: each crash doubles at most the one message that was in doubt.
         repeated = sum(found.transactions.values()) - len(found.transactions)
@@ -263,8 +306,15 @@ def _note(found: Arrivals, transaction: Transaction) -> None:
         found.transactions[str(parsed["Subject"]), recipients] += 1
         found.messages.update((str(parsed["Subject"]), recipient) for recipient in recipients)
         return
-    assert recipients == (AUTHOR,)
+    (to,) = recipients
     identity = str(parsed["Message-ID"])
-    addresses = set(re.findall(r"^Final-Recipient: rfc822; (\S+)", transaction.content.decode(), re.MULTILINE))
-    assert found.reported.setdefault(identity, addresses) == addresses, "one Message-ID, two contents"
+    rows = groups(transaction.content)
+    told = {(to, "expired" if status == "5.4.7" else action, address) for address, action, status in rows}
+    assert told and found.reported.setdefault(identity, told) == told, "one Message-ID, two contents"
     found.notices[identity] += 1
+
+
+def groups(notice: bytes) -> list[tuple[str, str, str]]:
+    """Address, action and status in each group of a notice's report."""
+    text = notice.decode().replace("\r\n", "\n")
+    return re.findall(r"^Final-Recipient: rfc822; (\S+)\nAction: (\w+)\nStatus: (\S+)$", text, re.MULTILINE)

@@ -43,7 +43,7 @@ class Queued:
         self.scene.recover(passes=1)
         found = self.scene.arrivals()
         delivered = [recipient for (_, recipient), count in found.messages.items() for _ in range(count)]
-        told = [address for addresses in found.reported.values() for address in addresses]
+        told = [address for notice in found.reported.values() for _, _, address in notice]
         assert sorted(delivered + told) == sorted(self.waiting), what
         assert all(count == 1 for count in found.notices.values()) and len(found.notices) <= 1, what
         assert not decided or not delivered, what
