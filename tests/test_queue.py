@@ -314,6 +314,24 @@ def test_a_publication_is_noted_once_at_its_origin(queue: Queue, spool: str) -> 
     assert [event["event"] for event in Journal(spool, one).events] == ["test", "bounced", "bounced"]
 
 
+def test_an_origin_that_moves_meanwhile_is_told_all_the_same(queue: Queue, spool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law 3: an operator has it tried now between our look at its name and our lock; taken for gone, it would publish its
+    notice once more."""
+    one = put(queue)
+    Journal(spool, one).append({"event": "test"}, sync=True)
+    real, moves = os.open, [f"{spool}/cur/{one},n=1", f"{spool}/hold/{one}"]
+
+    def meanwhile(path: str, flags: int, mode: int = 0o777) -> int:
+        if one in path and "/state/" not in path and moves:
+            os.rename(path, moves.pop(0))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", meanwhile)
+    queue.note_published(one, bounced(1.0, 1))
+    assert moves == []
+    assert Journal(spool, one).events[-1] == bounced(1.0, 1)
+
+
 # What is corrupt
 
 GOOD_NAME = queue_id.new(77, b"1234")
