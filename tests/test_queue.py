@@ -1,6 +1,7 @@
 """`Queue` on a real spool: every state is a name, every change one rename, and nothing that is corrupt is ever deleted."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -333,6 +334,25 @@ def test_an_origin_that_moves_meanwhile_is_told_all_the_same(queue: Queue, spool
 
 
 # What is corrupt
+
+
+def test_a_moment_without_descriptors_sets_nothing_aside(queue: Queue, spool: str) -> None:  # C-013
+    """It is not the file that is broken: the message waits as it did."""
+    one = put(queue)
+    queue.take_in()
+    before = files(spool)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        for look in (queue.get_envelope, queue.set_relaying):
+            with pytest.raises(OSError, match="Too many open files"):
+                look(one)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert files(spool) == before
+    queue.read_directory()
+    queue.set_relaying(one)
+
 
 GOOD_NAME = queue_id.new(77, b"1234")
 
