@@ -6,60 +6,21 @@ What a crash may double is a notice that was itself on its way to the server (la
 
 import os
 import re
-from collections.abc import Iterator
 
 import pytest
 
-from tests.crash.scene import AUTHOR, GONE, Fate, Plot, Runner, Scene
+from tests.crash.scene import Scene
 from tests.crash.test_enqueue_crash import fault
 from tests.crash.test_pass_faults import CALLS, check_complaint
 
-POSTMASTER = "admin@a.example"
-OLD, TOO_OLD = 3600.0, 2 * 3600.0
-"""Seconds: later than `warn_after`, and than `lifetime`."""
-
-NOTICES = Plot(
-    {
-        "expired": Fate(AUTHOR, ["later1@a.example"], age=TOO_OLD),
-        "late": Fate(AUTHOR, ["later2@a.example"], age=OLD),
-        "asked": Fate(AUTHOR, ["ok1@a.example"], "success"),
-        "of all kinds": Fate(AUTHOR, ["bad2@a.example", "later3@a.example", "ok2@a.example"], "success,failure,delay", OLD),
-        "unwanted": Fate(AUTHOR, ["bad3@a.example"], "never"),
-        "a bounce of a bounce": Fate(GONE, ["bad4@a.example"]),
-    },
-    {
-        ("late", "later2@a.example"),
-        ("asked", "ok1@a.example"),
-        ("of all kinds", "later3@a.example"),
-        ("of all kinds", "ok2@a.example"),
-    },
-    {
-        (AUTHOR, "expired", "later1@a.example"),
-        (AUTHOR, "delayed", "later2@a.example"),
-        (AUTHOR, "relayed", "ok1@a.example"),
-        (AUTHOR, "failed", "bad2@a.example"),
-        (AUTHOR, "delayed", "later3@a.example"),
-        (AUTHOR, "relayed", "later3@a.example"),
-        (AUTHOR, "relayed", "ok2@a.example"),
-        (POSTMASTER, "failed", GONE),
-    },
-    (f'postmaster = "{POSTMASTER}"\n', 'warn_after = ["30m"]\nlifetime = "90m"\n'),
-)
 PARTS = 4
 """The steps are dealt out to so many tests, which run side by side."""
 
 
-@pytest.fixture(scope="module")
-def _told(tmp_path_factory: pytest.TempPathFactory, runner: Runner) -> Iterator[Scene]:
-    with Scene(os.fspath(tmp_path_factory.mktemp("notices")), runner, NOTICES) as made:
-        yield made
-
-
 @pytest.fixture
-def scene(_told: Scene) -> Scene:
-    """Mail that leads to notices of every kind in a spool that no pass has touched, and a server for it."""
-    _told.fresh()
-    return _told
+def scene(telling: Scene) -> Scene:
+    """Mail that leads to notices of every kind."""
+    return telling
 
 
 @pytest.mark.parametrize("part", range(PARTS))
