@@ -117,7 +117,7 @@ def test_each_kind_of_notice_comes_about_and_is_taken(
     machine: Machine, mta: Mta, smtp_server: Callable[..., ScriptedServer]
 ) -> None:
     """Issue 5, 3 and 5: what a server refused, what was given up, what is late, what it took without a report of its own, and
-    what went to a mailbox by LMTP."""  # C-005 C-020 C-023 C-060 C-064 C-069 C-070
+    what went to a mailbox by LMTP."""  # C-005 C-020 C-023 C-060 C-061 C-062 C-064 C-069 C-070
     mailbox = smtp_server(lmtp=True, keywords=("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"))
     by_lmtp = relay(f"lmtp://127.0.0.1:{mailbox.port}", recipient='["*@mailbox.example"]')
     machine.configure(by_lmtp, mta.rule, QUEUE)
