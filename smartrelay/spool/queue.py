@@ -17,6 +17,7 @@ from smartrelay.spool.durable import Draft, sync_directory
 from smartrelay.spool.history import History
 from smartrelay.spool.journal import Event, Journal
 from smartrelay.spool.message import MessageInHand, lock, peek
+from smartrelay.spool.operate import taken
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
 WRITER_LIFE = 86400
@@ -198,7 +199,7 @@ class Queue:
                 raise MessageBusy(f"{origin} is in hand, and does not know yet that its notice is published")
             return
         try:
-            descriptor = lock(names.find(self.spool, origin))
+            descriptor = taken(self.spool, origin, lock, wait=0.0)
         except (NoSuchMessage, CorruptMessage):
             return
         # (MessageBusy: an operator has it for a moment; the notice waits for the next pass rather than write beside them)
