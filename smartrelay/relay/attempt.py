@@ -111,6 +111,8 @@ class _AttemptManager:
                 return
             if stop is None:
                 self._end_rest(self._course.reason(at), at)
+                if at == 0:
+                    self._course.begin_again()
                 continue
             if at == 0:
                 self._backlog.main = stop[0]
