@@ -126,6 +126,13 @@ def test_a_domain_whose_every_exchanger_refuses_takes_no_mail_and_a_relay_makes_
         assert Way(tmp_path, clock, "mx", dns=dns).ends(no, no).action == FAILED
 
 
+def test_a_connection_for_which_we_had_no_descriptor_says_nothing_of_the_host(tmp_path: Path, clock: FakeClock) -> None:
+    """Laws 5 and 11: the mail waits, does not expire by it, and others go there."""
+    way = Way(tmp_path, clock, ONE)
+    status = way.ends(Answer(Phase.CONNECT, trouble=Trouble.NO_ROOM, text="too many open files"))
+    assert (status.action, status.basis, way.memory.entries()) == (DEFERRED, OURS, [])
+
+
 # A pass that goes on
 
 

@@ -21,6 +21,9 @@ _FIRST_READ = 1 << 14
 
 _BLOCK = 1 << 17
 
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What the system says where we have no means left to open one more file, whichever it is."""
+
 
 class MessageInHand:
     """One locked message: envelope, history, and its text as often as it is asked for.
@@ -28,7 +31,7 @@ class MessageInHand:
     known: its envelope, where that was read a moment ago: the first line of a file never changes.
 
     Raises on construction MessageBusy when somebody else has it, NoSuchMessage when the name is gone, CorruptMessage when
-    the file is no message (the caller sets it aside; `close` is done by then).
+    the file is no message (the caller sets it aside; `close` is done by then), OSError when that could not be found out.
     """
 
     def __init__(self, spool: str, path: str, queue_id: str, known: Envelope | None = None) -> None:
@@ -83,7 +86,7 @@ def _locked(path: str) -> tuple[int, int]:
     except FileNotFoundError:
         raise NoSuchMessage(f"{path} is gone") from None
     except OSError as error:
-        raise CorruptMessage(f"{path}: cannot be opened: {error.strerror}") from error
+        raise _unreadable(f"{path}: cannot be opened", error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,17 +108,23 @@ def _locked(path: str) -> tuple[int, int]:
 
 
 def peek(path: str) -> Envelope:
-    """The envelope in a spool file. Raises NoSuchMessage when it is gone, CorruptMessage when it is none."""
+    """The envelope in a spool file. Raises NoSuchMessage when it is gone, CorruptMessage when it is none, OSError when
+    that could not be found out."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         raise NoSuchMessage(f"{path} is gone") from None
     except OSError as error:
-        raise CorruptMessage(f"{path}: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     try:
         return _read_envelope(descriptor, path)[0]
     finally:
         os.close(descriptor)
+
+
+def _unreadable(what: str, error: OSError) -> Exception:
+    """What it means that a file cannot be read: nothing, where the lack is ours."""
+    return error if error.errno in _NO_ROOM else CorruptMessage(f"{what}: {error.strerror}")
 
 
 def _read_envelope(descriptor: int, path: str) -> tuple[Envelope, bytes]:
@@ -126,7 +135,9 @@ def _read_envelope(descriptor: int, path: str) -> tuple[Envelope, bytes]:
             text += more
         line, end, begin = text.partition(b"\n")
         envelope = read(line)
-    except (BadEnvelope, OSError) as error:
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except BadEnvelope as error:
         raise CorruptMessage(f"{path}: {error}") from error
     if not end:
         raise CorruptMessage(f"{path}: it ends within its envelope")
