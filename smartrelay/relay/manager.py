@@ -186,6 +186,8 @@ class SmartHostESMTPRelayingManager:
         except (NoSuchMessage, CorruptMessage):
             self._queue.probe(one)
             return False
+        except OSError:
+            return False  # it waits, until there is room for it
         if self._wanted is not None and not self._wanted(envelope, one):
             return False
         hops = self._hops(envelope)

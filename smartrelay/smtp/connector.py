@@ -22,6 +22,9 @@ HEAD_START = 0.25
 _NO_NETWORK = (errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """What the system says at once where this machine has no way there, whatever the other side does."""
 
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What the system says where this process, or this machine, has no means left for one more connection."""
+
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
@@ -76,6 +79,7 @@ def _failed(what: str, error: OSError) -> Answer:
     if isinstance(error, TimeoutError):
         return Answer(Phase.CONNECT, trouble=Trouble.TIMEOUT, text=f"{what}: connection timed out")
     trouble = Trouble.NO_NETWORK if error.errno in _NO_NETWORK else Trouble.NO_ROUTE
+    trouble = Trouble.NO_ROOM if error.errno in _NO_ROOM else trouble
     return Answer(Phase.CONNECT, trouble=trouble, text=f"{what}: {(error.strerror or str(error)).lower()}")
 
 
