@@ -11,6 +11,7 @@ from smartrelay.config import Config
 from smartrelay.mail.envelope import Envelope
 from smartrelay.mail.status import Status, deferred
 from smartrelay.maillog import MailLog
+from smartrelay.relay.alarm import spool_failed
 from smartrelay.relay.attempt import _AttemptManager
 from smartrelay.relay.budget import Budgets
 from smartrelay.relay.crew import Crew
@@ -108,8 +109,8 @@ class SmartHostESMTPRelayingManager:
         self._look()
         try:
             self._go_on()
-        except OSError:
-            # the spool failed under us: what is on its way may end, and its verdict be written
+        except Exception:
+            # the spool failed under us, or we did: what is on its way may end, and its verdict be written
             self._stopping.set()
             self._wind_up()
             raise
@@ -239,13 +240,19 @@ class SmartHostESMTPRelayingManager:
             message = self._ledger.take(one)
         except (NoSuchMessage, MessageBusy, CorruptMessage):
             return
+        except OSError as error:
+            spool_failed(self.report, self._log, one, error)
+            return
         still = set(message.history.waiting)
         waiting = [index for index in recipients if index in still]
         try:
-            if waiting:
-                self._ledger.write(Consignment(message, "none", waiting, self._clock()), dict.fromkeys(waiting, status))
-        finally:
-            self._ledger.give_back(one, finished=True)
+            try:
+                if waiting:
+                    self._ledger.write(Consignment(message, "none", waiting, self._clock()), dict.fromkeys(waiting, status))
+            finally:
+                self._ledger.give_back(one, finished=True)
+        except OSError as error:
+            spool_failed(self.report, self._log, one, error)
 
     # the end
 
