@@ -30,14 +30,15 @@ Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 class Target(NamedTuple):
     """Where to connect. path: a local socket instead of host and port. source: own addresses to come from, by family.
-    addresses: the host's, () for the system's resolver to find. without: addresses that are not wanted again."""
+    addresses: the host's, () for the system's resolver to find. without: addresses that are not wanted again; those that could
+    not be connected to are added."""
 
     host: str
     port: int = 0
     path: str = ""
     source: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
+    without: list[str] | None = None
 
     def __str__(self) -> str:
         return self.path or (f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
@@ -57,7 +58,7 @@ def connect(target: Target, timeouts: Timeouts) -> socket.socket | Answer:
     addresses = addresses_of(target, timeouts.lookup)
     if isinstance(addresses, Answer):
         return addresses
-    wanted = [address for address in addresses if address[1][0] not in target.without]
+    wanted = [address for address in addresses if address[1][0] not in (target.without or ())]
     return _Race(target, wanted, timeouts.connect).run()
 
 
@@ -216,6 +217,8 @@ class _Race:
         return None
 
     def _fail(self, address: Address, error: OSError) -> None:
+        if self.target.without is not None:
+            self.target.without.append(address[1][0])
         self.failures.append(_failed(f"connect to {self.target.host}[{address[1][0]}]:{self.target.port}", error))
 
 
