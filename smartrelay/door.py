@@ -48,6 +48,8 @@ def _run(config: str, program: str) -> int:
     options.config = options.config or config
     if options.mode in (words.NOTHING, words.NEWALIASES):
         return EX_OK
+    if options.mode == words.SMTP:
+        return _serve(options)
     if options.mode != words.DELIVER:
         _become_command(options, program, _COMMANDS[options.mode])
     if options.at_once or (options.verbose and options.at_once is None):
@@ -63,6 +65,14 @@ def _run(config: str, program: str) -> int:
     elif options.verbose:
         _say(f"queued as {queue_id}")
     return EX_OK
+
+
+def _serve(options: words.Options) -> int:
+    """SMTP on standard input and output."""
+    _restore_signals()
+    from smartrelay.submit.pipe import serve
+
+    return serve(options.config, options.spool)
 
 
 def _attempt(options: words.Options, program: str, queue_id: str) -> None:

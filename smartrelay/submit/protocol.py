@@ -15,6 +15,11 @@ from smartrelay.errors import (
     TryAgain,
 )
 
+
+class MailLoop(DataError):
+    """A message that has passed so many hosts that it must go round in a loop (RFC 5321 section 6.3)."""
+
+
 START, READY, SENDER, RECIPIENT, CHUNKS, SPOILED, OVER = "start", "ready", "sender", "recipient", "chunks", "spoiled", "over"
 """Where a session stands. START: nobody has said hello. READY: no transaction is open. SENDER: MAIL was accepted. RECIPIENT:
 RCPT was. CHUNKS: a chunk was, and more are to come. SPOILED: a chunk was refused, so that RSET must come (RFC 3030 section 2).
@@ -48,6 +53,7 @@ EXTENSIONS = ("8BITMIME", "SMTPUTF8", "DSN", "CHUNKING", "ENHANCEDSTATUSCODES", 
 SENDER_ADDRESS, RECIPIENT_ADDRESS = "501 5.1.7", "501 5.1.3"
 _TROUBLES: list[tuple[type[SmartRelayError], str]] = [
     (TooLarge, "552 5.3.4"),
+    (MailLoop, "554 5.4.6"),
     (TooManyRecipients, "452 4.5.3"),
     (AddressError, RECIPIENT_ADDRESS),
     (DataError, "554 5.6.0"),

@@ -1,0 +1,82 @@
+"""`sendmail -bs`: SMTP on standard input and output, for programs that would rather speak to a pipe than to a port.
+
+A pipe is a local user's: line ends may be LF, and nobody has to say hello. A socket there is inetd's: who is at its other end
+is held to the letter, and only this host's own programs are served.
+"""
+
+import posix
+import select
+
+from smartrelay import settings
+from smartrelay.errors import EX_OK, SmartRelayError
+from smartrelay.spool import access
+from smartrelay.submit.intake import Caller, Intake
+from smartrelay.submit.protocol import OVER, Rules, reply_to
+from smartrelay.submit.session import Session
+
+_IN, _OUT = 0, 1
+_BLOCK = 1 << 16
+_KIND, _SOCKET = 0o170000, 0o140000
+
+
+def serve(config: str, spool: str) -> int:
+    """One session for these `--config` and `--spool` options; the exit code. What is wrong is said in the session's own words:
+    standard error may lead to the client, too."""
+    uid = posix.getuid()
+    try:
+        found = settings.load(config, spool)
+        if not uid and access.changes_owner(found.spool):
+            _load()
+        access.enter(found.spool, direct=found.direct)
+    except SmartRelayError as error:
+        reply = reply_to(error)
+        _write(_OUT, f"{'421' if reply[0] == '4' else '554'} {reply[4:]}\r\n".encode("ascii"))
+        return error.exit_code
+    rules = Rules(found.hostname, found.max_message_size, tolerant=True)
+    session = Session(rules, Intake(found, Caller(uid)), report)
+    try:
+        converse(session, rules.patience)
+    except KeyboardInterrupt:
+        _write(_OUT, session.stop())
+    finally:
+        session.close()
+    return EX_OK
+
+
+def report(error: Exception) -> None:
+    """Tells the log of an exception that nobody foresaw: standard error may be the client's."""
+    from smartrelay.maillog import MailLog, open_sink
+
+    MailLog(open_sink("submit")).error(f"a bug of smartrelay: {type(error).__name__}: {error}; a message was not accepted")
+
+
+def _load() -> None:
+    """What a message may ask for later, while root can load it: the interpreter may lie where nobody else can read it."""
+    import smartrelay.mail.address_list
+    import smartrelay.maillog  # noqa: F401
+
+
+def converse(session: Session, patience: float, source: int = _IN, target: int = _OUT) -> None:
+    """Carries octets between these descriptors and the session, until either is at its end."""
+    poll = select.poll()
+    poll.register(source, select.POLLIN)
+    replies = session.greeting()
+    while _write(target, replies) and session.state != OVER:
+        if not poll.poll(patience * 1000):
+            _write(target, session.timed_out())
+            return
+        data = posix.read(source, _BLOCK)
+        if not data:
+            return
+        replies = session.receive(data)
+
+
+def _write(target: int, replies: bytes) -> bool:
+    """Says it; False where nobody listens any more."""
+    view = memoryview(replies)
+    try:
+        while view:
+            view = view[posix.write(target, view) :]
+    except OSError:
+        return False
+    return True
