@@ -68,8 +68,14 @@ def _run(config: str, program: str) -> int:
 
 
 def _serve(options: words.Options) -> int:
-    """SMTP on standard input and output."""
+    """SMTP on standard input and output, or on the sockets that a socket unit has opened."""
     _restore_signals()
+    if b"LISTEN_FDS" in posix.environ:
+        from smartrelay.submit import activated, listening
+
+        listeners = listening.handed_over()
+        if listeners:
+            return activated.serve(listeners, options.config, options.spool)
     from smartrelay.submit.pipe import serve
 
     return serve(options.config, options.spool)

@@ -8,10 +8,14 @@ from smartrelay.submit.submission import Submission, check_space
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from smartrelay.spool.access import NotTheOwner
+    from smartrelay.submit.fairness import Fairness
 
 _MOST_HOPS = 100
 """Received fields from which on a message is taken to go round in a loop (RFC 5321 section 6.3)."""
+
+_STEP = 1 << 20
+"""Octets of a message after which it is asked again whether there is room: many may be on their way at once."""
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
 _LONGEST_NAME = 255
@@ -34,22 +38,33 @@ class Caller:
 
 
 class Intake:
-    """Takes a session's messages, one after the other. allow: called before each with the octets that were announced; raises
-    what there is against it."""
+    """Takes a session's messages, one after the other. fairness: what the caller may do, where others share the spool.
+    refusal: why this process may not write to the spool; it hands messages over then."""
 
-    def __init__(self, settings: Settings, caller: Caller, allow: "Callable[[int], None] | None" = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        caller: Caller,
+        fairness: "Fairness | None" = None,
+        refusal: "NotTheOwner | None" = None,
+    ) -> None:
         self._settings = settings
         self._caller = caller
-        self._allow = allow
+        self._fairness = fairness
+        self._refusal = refusal
 
     def begin(self, hello: str, protocol: str, sender: Sender) -> Submission:
         """A message from this sender (`session.Acceptor`). Raises SmartRelayError."""
-        settings = self._settings
-        check_space(settings, sender.size)
-        if self._allow is not None:
-            self._allow(sender.size)
+        settings, uid = self._settings, self._caller.uid
+        if self._refusal is None:
+            check_space(settings, sender.size)
+        elif not settings.submit_socket:
+            raise self._refusal
+        if self._fairness is not None:
+            self._fairness.message(uid, sender.size)
         trace = f"{self._caller.trace(hello)}\n\tby {settings.hostname} (smartrelay) with {protocol}"
-        one = _Received(settings, self._caller.uid, trace)
+        one = _Received(settings, uid, trace, hello)
+        one.fairness, one.refusal = self._fairness, self._refusal
         one.sender = address.qualified(sender.path, settings.domain) if sender.path else ""
         one.ret, one.envid = sender.ret, sender.envid
         return one
@@ -58,6 +73,23 @@ class Intake:
 class _Received(Submission):
     """A message that came by SMTP."""
 
+    fairness: "Fairness | None" = None
+    refusal: "NotTheOwner | None" = None
+    _unchecked = 0
+
+    def write(self, piece: bytes | bytearray) -> None:
+        super().write(piece)
+        self._unchecked += len(piece)
+        if self._unchecked >= _STEP and self.refusal is None:
+            octets, self._unchecked = self._unchecked, 0
+            check_space(self.settings)
+            if self.fairness is not None:
+                self.fairness.room(self.uid, octets, written=True)
+
     def _judge(self, found: list[header.Field]) -> None:
         if sum(name == b"received" for name, _ in found) >= _MOST_HOPS:
             raise MailLoop("the message has passed too many hosts: it goes round in a loop")
+
+    def _enter(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal

@@ -1,7 +1,6 @@
 """`sendmail -bs`: SMTP on standard input and output, for programs that would rather speak to a pipe than to a port.
 
-A pipe is a local user's: line ends may be LF, and nobody has to say hello. A socket there is inetd's: who is at its other end
-is held to the letter, and only this host's own programs are served.
+It is a local user's: line ends may be LF, and nobody has to say hello.
 """
 
 import posix
@@ -16,7 +15,6 @@ from smartrelay.submit.session import Session
 
 _IN, _OUT = 0, 1
 _BLOCK = 1 << 16
-_KIND, _SOCKET = 0o170000, 0o140000
 
 
 def serve(config: str, spool: str) -> int:
@@ -25,15 +23,14 @@ def serve(config: str, spool: str) -> int:
     uid = posix.getuid()
     try:
         found = settings.load(config, spool)
-        if not uid and access.changes_owner(found.spool):
-            _load()
-        access.enter(found.spool, direct=found.direct)
+        load(found.spool)
+        refusal = _enter(found)
     except SmartRelayError as error:
         reply = reply_to(error)
         _write(_OUT, f"{'421' if reply[0] == '4' else '554'} {reply[4:]}\r\n".encode("ascii"))
         return error.exit_code
     rules = Rules(found.hostname, found.max_message_size, tolerant=True)
-    session = Session(rules, Intake(found, Caller(uid)), report)
+    session = Session(rules, Intake(found, Caller(uid), refusal=refusal), report)
     try:
         converse(session, rules.patience)
     except KeyboardInterrupt:
@@ -43,6 +40,15 @@ def serve(config: str, spool: str) -> int:
     return EX_OK
 
 
+def _enter(found: settings.Settings) -> access.NotTheOwner | None:
+    """Becomes the spool's owner; None, or why that cannot be: messages are handed over then."""
+    try:
+        access.enter(found.spool, direct=found.direct)
+    except access.NotTheOwner as refusal:
+        return refusal
+    return None
+
+
 def report(error: Exception) -> None:
     """Tells the log of an exception that nobody foresaw: standard error may be the client's."""
     from smartrelay.maillog import MailLog, open_sink
@@ -50,10 +56,11 @@ def report(error: Exception) -> None:
     MailLog(open_sink("submit")).error(f"a bug of smartrelay: {type(error).__name__}: {error}; a message was not accepted")
 
 
-def _load() -> None:
-    """What a message may ask for later, while root can load it: the interpreter may lie where nobody else can read it."""
-    import smartrelay.mail.address_list
-    import smartrelay.maillog  # noqa: F401
+def load(spool: str) -> None:
+    """For root, which becomes the spool's owner: what may be asked for later. The interpreter may lie where nobody else can
+    read it."""
+    if not posix.getuid() and access.changes_owner(spool):
+        import smartrelay.maillog  # noqa: F401
 
 
 def converse(session: Session, patience: float, source: int = _IN, target: int = _OUT) -> None:

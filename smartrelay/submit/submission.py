@@ -13,8 +13,12 @@ from smartrelay.errors import NoSpace, SmartRelayError, SpoolError, TooLarge, To
 from smartrelay.mail import address, header
 from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.settings import Settings
-from smartrelay.spool import queue_id
+from smartrelay.spool import access, queue_id
 from smartrelay.spool.durable import Draft, remove
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from smartrelay.submit.hand_over import HandOver
 
 _DROPPED = (b"bcc", b"resent-bcc", b"return-path", b"content-length")
 """Fields that never leave: hidden recipients (RFC 5322 section 3.6.3), and what only a final delivery may write."""
@@ -36,11 +40,14 @@ class Submission:
 
     The header is kept until it is whole, and completed; from then on pieces go to the disk. Whatever is raised is a
     SmartRelayError with the sentence for whoever hands it in; nothing is in `new/` then. uid: whose message it is. trace: how
-    it came, for its Received field.
+    it came, for its Received field. hello: what whoever brings it is called, "" for this host.
+
+    Who may not write to the spool hands it over to a process that may (`hand_over`), by the same three calls.
     """
 
-    def __init__(self, settings: Settings, uid: int, trace: str) -> None:
+    def __init__(self, settings: Settings, uid: int, trace: str, hello: str = "") -> None:
         self.settings = settings
+        self.hello = hello or settings.hostname
         self.uid = uid
         self.trace = trace
         self.sender = self.ret = self.envid = ""
@@ -50,7 +57,7 @@ class Submission:
         self._text = bytearray()
         self._started = False
         self._boundary = header.Boundary()
-        self._draft: Draft | None = None
+        self._draft: Draft | HandOver | None = None
 
     def add(self, addresses: list[str], notify: str = "", orcpt: str = "") -> None:
         """More recipients, as canonical addresses; a local name is completed."""
@@ -95,7 +102,7 @@ class Submission:
             draft.commit()
         except OSError as error:
             raise _failed(error, self.settings.spool) from error
-        return self.queue_id
+        return draft.queue_id
 
     def discard(self) -> None:
         """Leaves nothing of the message; harmless after `commit`."""
@@ -129,31 +136,37 @@ class Submission:
         self._judge(found)
         now = time.time()
         self.queue_id = queue_id.new(int(now * 1e6), posix.urandom(6))
-        kept, message_id = self._complete(found, now)
+        local = time.localtime(now)
+        date = header.date(tuple(local), local.tm_gmtoff)
+        kept, message_id = self._complete(found, date)
+        envelope = Envelope(self.sender, self.recipients, now, self.uid, message_id, self.ret, self.envid)
+        trace = f"Received: {self.trace}\n\tid {self.queue_id}; {date}\n".encode("ascii", "replace")
         # as late as this: before, root's rights may be needed to import what the header asked for
-        self._enter()
         try:
+            self._enter()
             check_space(self.settings)
-            envelope = Envelope(self.sender, self.recipients, now, self.uid, message_id, self.ret, self.envid)
             self._draft = Draft(self.settings.spool, self.queue_id, envelope)
+        except access.NotTheOwner as refusal:
+            from smartrelay.submit.hand_over import HandOver
+
+            # whoever takes it writes down how it came
+            trace = b""
+            self._draft = HandOver(self.settings, self.hello, envelope, refusal)
         except OSError as error:
             raise _failed(error, self.settings.spool) from error
-        self.write(kept)
+        self.write(trace + kept)
         self.write(text[body:])
 
     def _judge(self, found: list[header.Field]) -> None:
         """Looks at the fields before anything is made of them."""
 
     def _enter(self) -> None:
-        """Becomes the spool's owner, where that has not been done."""
+        """Becomes the spool's owner, where that has not been done. Raises NotTheOwner where that cannot be."""
 
-    def _complete(self, found: list[header.Field], now: float) -> tuple[bytes, str]:
-        """The header as it is stored, with the empty line behind it, and its Message-ID."""
+    def _complete(self, found: list[header.Field], date: str) -> tuple[bytes, str]:
+        """The header as it is stored below its Received field, with the empty line behind it, and its Message-ID."""
         names = {name for name, _ in found}
-        local = time.localtime(now)
-        date = header.date(tuple(local), local.tm_gmtoff)
-        lines = [f"Received: {self.trace}\n\tid {self.queue_id}; {date}\n".encode("ascii", "replace")]
-        lines += [field for name, field in found if name not in _DROPPED]
+        lines = [field for name, field in found if name not in _DROPPED]
         message_id = next((header.value(field) for name, field in found if name == b"message-id"), "")
         if b"date" not in names:
             lines.append(f"Date: {date}\n".encode("ascii"))
