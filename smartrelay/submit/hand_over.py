@@ -66,7 +66,11 @@ class HandOver:
         self.text_octets = 0
         self.queue_id = ""
         self._connection = self._connected(hello, sleep, clock)
-        self._name_recipients()
+        try:
+            self._name_recipients()
+        except BaseException:
+            self._connection.close()
+            raise
 
     def write(self, text: bytes | bytearray) -> None:
         """Adds a piece of the text (LF line ends)."""

@@ -87,9 +87,12 @@ def handed(path: str, recipients: list[Recipient], text: bytes = b"x\n", naps: N
     wanted = Envelope(sender, recipients, 0.0, 0, **envelope)  # type: ignore[arg-type]
     naps = naps or Naps()
     one = HandOver(settings, "c.example", wanted, REFUSAL, naps, naps.clock)
-    for start in range(0, len(text), 7000):
-        one.write(text[start : start + 7000])
-    one.commit()
+    try:
+        for start in range(0, len(text), 7000):
+            one.write(text[start : start + 7000])
+        one.commit()
+    finally:
+        one.discard()
     return one
 
 
