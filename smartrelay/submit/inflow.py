@@ -70,12 +70,12 @@ class Inflow:
         line = self._buffer[self._at : stop]
         self._at = stop + 1
         whole = line.endswith(b"\r")
+        overlong, self._overlong = self._overlong or len(line) > self._longest + whole, False
         if not whole and not self._tolerant:
             raise BadLine("a line ends with CRLF", hopeless=True)
         if self._undecided:
             self._undecided = False
             self._end = CRLF if whole else LF
-        overlong, self._overlong = self._overlong or len(line) > self._longest + whole, False
         if overlong:
             raise BadLine(f"line longer than {self._longest} octets")
         return line[:-1] if whole else line

@@ -119,3 +119,9 @@ class Rules:
         self.patience = patience
         self.most_errors = most_errors
         self.most_idle = most_idle
+
+    @classmethod
+    def on_socket(cls, name: str, max_size: int, *, remote: bool) -> "Rules":
+        """Those of a socket. remote: a port; on a UNIX socket our own sendmail command speaks, and a bare CR is no reason to
+        refuse what root may send."""
+        return cls(name, max_size, refuse_bare_lf=True, refuse_bare_cr=remote, one_at_a_time=remote)

@@ -152,8 +152,9 @@ class Server:
                 pass  # it has not looked yet at those before
 
     def _converse(self, connection: _socket.socket, caller: Caller) -> None:
-        rules = self._rules(remote=bool(caller.literal))
-        session = Session(rules, Intake(self._settings, caller, self._fairness), self._report)
+        settings = self._settings
+        rules = Rules.on_socket(settings.hostname, settings.max_message_size, remote=bool(caller.literal))
+        session = Session(rules, Intake(settings, caller, self._fairness), self._report)
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN)
         connection.settimeout(rules.patience)
@@ -178,13 +179,6 @@ class Server:
             pass  # they have gone
         finally:
             session.close()
-
-    def _rules(self, *, remote: bool) -> Rules:
-        """On a UNIX socket our own sendmail command speaks, and a bare CR is no reason to refuse what root may send."""
-        settings = self._settings
-        return Rules(
-            settings.hostname, settings.max_message_size, refuse_bare_lf=True, refuse_bare_cr=remote, one_at_a_time=remote
-        )
 
 
 def _has_spoken(connection: _socket.socket) -> bool:

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -196,6 +197,29 @@ def test_a_thousand_messages_in_one_session_are_a_thousand_messages(machine: Mac
             open_files.append(len(os.listdir(f"/proc/{process.pid}/fd")))
             assert len(machine.ids("new")) == 100 * (number + 1)
         assert len(set(open_files)) == 1
+
+
+def test_a_connection_in_the_place_of_the_pipe_is_held_to_the_letter(machine: Machine) -> None:  # F-024 F-034 F-035
+    """As inetd, or a unit with Accept=yes, starts it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        accepted, _ = listener.accept()
+        with (
+            accepted,
+            subprocess.Popen(
+                [SENDMAIL, "-bs"], stdin=accepted.fileno(), stdout=accepted.fileno(), env=machine.environment
+            ) as process,
+        ):
+            talk = Talk(client.fileno(), client.fileno())
+            talk.hear()
+            assert talk.say(b"MAIL FROM:<a@b>\r\n").startswith("503 ")
+            talk.say(HELLO)
+            assert talk.message(b"a\nb").startswith("554 5.6.0 ")
+            assert talk.message(b"x").startswith("250 ")
+            talk.write(b"NOOP\n")
+            assert talk.hear().startswith("554 5.5.2 ")
+            assert process.wait() == 0
+    (one,) = machine.ids("new")
+    assert machine.text(one).startswith(f"Received: from c.example ([127.0.0.1]) (userid {os.getuid()})\n".encode())
 
 
 def test_a_large_message_is_not_held_in_memory(machine: Machine) -> None:  # F-053

@@ -11,8 +11,8 @@ import pytest
 from smartrelay.spool.queue import Queue
 from tests.e2e.commands import SENDMAIL, Machine
 from tests.support import debian
+from tests.support.activation import activated
 from tests.support.process import free_port
-from tests.support.smtp_talk import until
 
 
 class Serving(Machine):
@@ -33,12 +33,8 @@ def serving(machine: Machine) -> Iterator[Serving]:
     machine.__class__ = Serving
     assert isinstance(machine, Serving)
     machine.door, machine.port = f"{machine.folder}/s", free_port()
-    passed = [f"--setenv={name}={value}" for name, value in machine.environment.items()]
-    command = ["systemd-socket-activate", f"--listen={machine.door}", f"--listen=127.0.0.1:{machine.port}", *passed]
-    with subprocess.Popen([*command, SENDMAIL, "-bs"], stderr=subprocess.DEVNULL) as process:
-        until(lambda: os.path.exists(machine.door))
+    with activated([machine.door, f"127.0.0.1:{machine.port}"], [SENDMAIL, "-bs"], machine.environment):
         yield machine
-        process.terminate()
 
 
 def run(*command: str, on: Machine) -> str:

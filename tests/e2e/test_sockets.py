@@ -11,7 +11,6 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -19,6 +18,7 @@ from smartrelay.mail.envelope import Envelope
 from smartrelay.spool.queue import Queue
 from tests.e2e.commands import SENDMAIL, relay
 from tests.e2e.test_ownership import PRIVATE, STRANGER, Host, host
+from tests.support.activation import activated
 from tests.support.process import NOBODY, free_port
 from tests.support.smtp_talk import Talk, until
 
@@ -57,26 +57,13 @@ def hall(host: Host) -> Iterator[Hall]:
     host.door, host.port = f"{host.folder}/submit.sock", free_port()
     os.chmod(host.folder, 0o755)
     host.configure(top=f'submit_socket = "{host.door}"')
-    with activated(host):
+    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    # $LISTEN_PID stays right: each of these becomes the next
+    with activated([host.door, f"127.0.0.1:{host.port}"], [*become, SENDMAIL, "-bs"], host.environment) as host.process:
+        os.chmod(host.door, 0o666)
         yield host
     for connection in host.connections:
         connection.close()
-
-
-@contextmanager
-def activated(hall: Hall) -> Iterator[None]:
-    passed = [f"--setenv={name}={value}" for name, value in hall.environment.items()]
-    become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
-    command = ["systemd-socket-activate", f"--listen={hall.door}", f"--listen=127.0.0.1:{hall.port}", *passed]
-    # LISTEN_PID is kept: each of these becomes the next
-    hall.process = subprocess.Popen([*command, *become, SENDMAIL, "-bs"], stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: os.path.exists(hall.door))
-        os.chmod(hall.door, 0o666)
-        yield
-    finally:
-        hall.process.kill()
-        hall.process.wait()
 
 
 @pytest.mark.parametrize("arguments", [("you@b.example",), ("-t", "-i"), ("-f", "x@y.example", "-N", "never", "you@b.example")])
