@@ -90,6 +90,12 @@ class Timeouts(NamedTuple):
     quit: float = 10.0
 
 
+class Submit(NamedTuple):
+    """How mail comes in besides the sendmail command. listen: addresses and ports of SMTP for this host's programs."""
+
+    listen: tuple[tuple[str, int], ...] = ()
+
+
 RETRY = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0)
 
 
@@ -114,6 +120,7 @@ class Config(NamedTuple):
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     mx: MX = MX()
+    submit: Submit = Submit()
 
     @property
     def horizon(self) -> float:
@@ -126,7 +133,7 @@ def load(file: str = "", spool: str = "") -> Config:
     found = settings.load(file, spool)
     table = _table(found.file, named=bool(file or settings.environment("SMARTRELAY_CONFIG")))
     reader = _Reader(found.file)
-    top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "mx", "timeouts"))
+    top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "mx", "timeouts", "submit"))
     relays = _relays(reader, table)
     forced = os.environ.get(RELAY_VARIABLE)
     if forced:
@@ -146,6 +153,7 @@ def load(file: str = "", spool: str = "") -> Config:
         postmaster=top.get("postmaster", ""),
         limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", _LIMITS)),
         mx=MX(**reader.section(_sub(reader, table, "mx"), "[mx] ", _MX)),
+        submit=Submit(**reader.section(_sub(reader, table, "submit"), "[submit] ", {"listen": values.listeners})),
         timeouts=Timeouts(
             **reader.section(_sub(reader, table, "timeouts"), "[timeouts] ", dict.fromkeys(Timeouts._fields, values.span))
         ),
@@ -254,6 +262,8 @@ _TOP: dict[str, Callable[[Any], Any]] = {
     "max_recipients": values.count,
     "min_free_space": values.size,
     "postmaster": values.mailbox,
+    "submit_socket": values.path,
+    "submit_rate": values.rate,
 }
 _QUEUE: dict[str, Callable[[Any], Any]] = {"retry": values.spans, "lifetime": values.span, "warn_after": values.delays}
 _RELAY: dict[str, Callable[[Any], Any]] = {

@@ -48,6 +48,8 @@ def _run(config: str, program: str) -> int:
     options.config = options.config or config
     if options.mode in (words.NOTHING, words.NEWALIASES):
         return EX_OK
+    if options.mode == words.SMTP:
+        return _serve(options)
     if options.mode != words.DELIVER:
         _become_command(options, program, _COMMANDS[options.mode])
     if options.at_once or (options.verbose and options.at_once is None):
@@ -63,6 +65,20 @@ def _run(config: str, program: str) -> int:
     elif options.verbose:
         _say(f"queued as {queue_id}")
     return EX_OK
+
+
+def _serve(options: words.Options) -> int:
+    """SMTP on standard input and output, or on the sockets that a socket unit has opened."""
+    _restore_signals()
+    if b"LISTEN_FDS" in posix.environ:
+        from smartrelay.submit import activated, listening
+
+        listeners = listening.handed_over()
+        if listeners:
+            return activated.serve(listeners, options.config, options.spool)
+    from smartrelay.submit.pipe import serve
+
+    return serve(options.config, options.spool)
 
 
 def _attempt(options: words.Options, program: str, queue_id: str) -> None:

@@ -42,6 +42,14 @@ class AddressError(DataError):
     """A mail address that no mailbox can have (RFC 5321 section 4.1.2)."""
 
 
+class TooLarge(DataError):
+    """The message, or its header alone, is larger than may be."""
+
+
+class TooManyRecipients(DataError):
+    """The message has more recipients than one may have."""
+
+
 class NoInput(SmartRelayError):
     """There is nothing to read the message from."""
 
@@ -64,6 +72,10 @@ class TryAgain(SmartRelayError):
     """Nothing was accepted or changed; the same call may work later."""
 
     exit_code = EX_TEMPFAIL
+
+
+class NoSpace(TryAgain):
+    """The spool's file system has no room for what was handed in."""
 
 
 class NotPermitted(SmartRelayError):

@@ -14,6 +14,7 @@ from smartrelay.errors import ConfigError
 
 SYSTEM_FILE = "/etc/smartrelay/smartrelay.toml"
 SYSTEM_SPOOL = "/var/spool/smartrelay"
+SYSTEM_SOCKET = "/run/smartrelay/submit.sock"
 _BARE_KEY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -22,7 +23,8 @@ Scalar = str | int | bool
 
 class Settings:
     """hostname: name in EHLO and Message-ID. domain: completes local names. spool: its directory. direct: the caller named
-    the spool or the configuration itself. Sizes in octets."""
+    the spool or the configuration itself. Sizes in octets. submit_socket: where those hand over their mail who may not write to
+    the spool, "" for nowhere. submit_rate: how much mail each of them may, as it was written."""
 
     __slots__ = (
         "direct",
@@ -33,6 +35,8 @@ class Settings:
         "max_recipients",
         "min_free_space",
         "spool",
+        "submit_rate",
+        "submit_socket",
     )
 
     def __init__(self) -> None:
@@ -44,6 +48,8 @@ class Settings:
         self.max_message_size = 50 << 20
         self.max_recipients = 10000
         self.min_free_space = 100 << 20
+        self.submit_socket = ""
+        self.submit_rate = ""
 
 
 def environment(name: str) -> str:
@@ -117,6 +123,8 @@ def load(config: str = "", spool: str = "") -> Settings:
     settings.domain = _domain(found.get("domain")) or domain_of_host(settings.hostname)
     settings.max_message_size = _octets(found.get("max_message_size"), settings.max_message_size)
     settings.min_free_space = _octets(found.get("min_free_space"), settings.min_free_space)
+    settings.submit_socket = _text(found.get("submit_socket"), "" if settings.direct else SYSTEM_SOCKET)
+    settings.submit_rate = _text(found.get("submit_rate"), "")
     limit = found.get("max_recipients")
     if isinstance(limit, int) and not isinstance(limit, bool) and limit > 0:
         settings.max_recipients = limit
@@ -132,6 +140,10 @@ def is_domain(name: str) -> bool:
 
 def _domain(value: Scalar | None) -> str:
     return value if isinstance(value, str) and is_domain(value) else ""
+
+
+def _text(value: Scalar | None, default: str) -> str:
+    return value if isinstance(value, str) else default
 
 
 def domain_of_host(hostname: str) -> str:

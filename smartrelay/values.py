@@ -67,26 +67,41 @@ def hosts(value: object) -> tuple[tuple[str, ...], ...]:
 
 def nameservers(value: object) -> tuple[str, ...]:
     """Addresses with or without a port: "192.0.2.1", "127.0.0.1:5300", "[::1]:53"; [] is the system's."""
-    import ipaddress
-
-    if value == []:
-        return ()
     found = []
-    for text in texts(value):
-        address, port = text, "53"
-        if text.startswith("["):
-            address, _, port = text[1:].partition("]")
-            port = port.removeprefix(":") or "53"
-        elif text.count(":") == 1:
-            address, _, port = text.partition(":")
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            port = ""
-        if not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
+    for text in [] if value == [] else texts(value):
+        address, port = _address_and_port(text, "53")
+        if not port:
             raise ValueError(f'must be addresses such as "192.0.2.1" or "127.0.0.1:5300", not {text!r}')
         found.append(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
     return tuple(found)
+
+
+def listeners(value: object) -> tuple[tuple[str, int], ...]:
+    """Addresses with their ports, to wait for connections at: "127.0.0.1:25", "[::1]:587"; [] is none."""
+    found = []
+    for text in [] if value == [] else texts(value):
+        address, port = _address_and_port(text, "")
+        if not port:
+            raise ValueError(f'must be addresses with ports such as "127.0.0.1:25" or "[::1]:25", not {text!r}')
+        found.append((address, int(port)))
+    return tuple(found)
+
+
+def _address_and_port(text: str, usual: str) -> tuple[str, str]:
+    """usual: the port where none is written. The port is "" where the text is no address, or has no port that can be."""
+    import ipaddress  # few configurations have any
+
+    address, port = text, usual
+    if text.startswith("["):
+        address, _, port = text[1:].partition("]")
+        port = port.removeprefix(":") or usual
+    elif text.count(":") == 1:
+        address, _, port = text.partition(":")
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return address, ""
+    return address, port if port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536 else ""
 
 
 def addresses(value: object) -> tuple[str, ...]:

@@ -237,3 +237,22 @@ def test_the_horizon_leaves_room_for_every_step(tmp_path: Path) -> None:
 )
 def test_a_rate_is_shown_as_it_is_written(rate: Rate, text: str) -> None:
     assert str(rate) == text
+
+
+def test_ports_to_listen_at_are_addresses_with_ports(tmp_path: Path) -> None:
+    found = load(tmp_path, '[submit]\nlisten = ["127.0.0.1:25", "[::1]:587"]\n')
+    assert found.submit.listen == (("127.0.0.1", 25), ("::1", 587))
+    assert load(tmp_path, "").submit.listen == load(tmp_path, "[submit]\nlisten = []\n").submit.listen == ()
+
+
+@pytest.mark.parametrize(
+    "value", ['["127.0.0.1"]', '["localhost:25"]', '["127.0.0.1:0"]', '["::1:25"]', '["127.0.0.1:x"]', '"x"']
+)
+def test_what_cannot_be_listened_at_is_said(tmp_path: Path, value: str) -> None:
+    assert "[submit] listen must be" in refused(tmp_path, f"[submit]\nlisten = {value}\n")
+
+
+def test_what_one_user_may_send_is_a_rate(tmp_path: Path) -> None:
+    load(tmp_path, 'submit_rate = "500/h"\nsubmit_socket = "/run/s"\n')
+    assert "submit_rate must be" in refused(tmp_path, 'submit_rate = "much"\n')
+    assert "submit_socket must be" in refused(tmp_path, 'submit_socket = "run/s"\n')

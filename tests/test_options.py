@@ -61,6 +61,7 @@ NO_DOT = {"dot_ends": False}
         (["-B8bitmime"], NOBODY),
         (["-B", "7BIT"], NOBODY),
         (["-bm"], NOBODY),  # D-012
+        (["-bs"], {"mode": words.SMTP}),  # D-013
         (["-bp"], {"mode": words.LIST}),  # D-014
         (["-b", "p"], {"mode": words.LIST}),
         (["-bi"], {"mode": words.NEWALIASES}),  # D-015
@@ -149,7 +150,7 @@ def test_what_well_known_callers_say(arguments: list[str], expected: dict[str, A
         ["-V", "x" * 101],
         ["-V", "a\tb"],
         ["-B", "9BIT"],  # D-011
-        ["-bs"],  # D-013: not in this version
+        ["-bs", "a@x"],  # D-013: the recipients come by SMTP
         ["-bv", "a@x"],
         ["-bt"],  # D-017
         ["-bd"],  # D-018

@@ -223,6 +223,14 @@ def test_the_settings_are_taken_as_written(tmp_path: Path) -> None:
     assert (found.max_message_size, found.max_recipients, found.min_free_space) == (2 << 20, 7, 0)
 
 
+def test_who_may_not_write_to_the_systems_spool_has_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.load(written(tmp_path, SPOOL)).submit_socket == "/run/smartrelay/submit.sock"
+    found = settings.load(written(tmp_path, SPOOL + 'submit_socket = "/run/s"\nsubmit_rate = "5/m"\n'))
+    assert (found.submit_socket, found.submit_rate) == ("/run/s", "5/m")
+    setenv(monkeypatch, SMARTRELAY_SPOOL="/own")
+    assert settings.load(written(tmp_path, "")).submit_socket == "", "another's socket leads to another spool"
+
+
 def test_the_domain_is_that_of_the_host(tmp_path: Path) -> None:
     assert settings.load(written(tmp_path, SPOOL + 'hostname = "h.example.org"')).domain == "example.org"
     assert settings.load(written(tmp_path, SPOOL + 'hostname = "h"')).domain == "h"

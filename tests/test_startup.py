@@ -38,6 +38,7 @@ HEAVY = frozenset(
         "socket",
     ]
 )
+SERVER = frozenset(f"smartrelay.submit.{name}" for name in ("pipe", "session", "protocol", "command", "inflow", "intake"))
 CONFIGURATION = """# all that enqueueing needs stands above the first table
 hostname   = "host.example.org"   # the name
 spool      = "{spool}"
@@ -110,6 +111,14 @@ def test_enqueueing_loads_nothing_heavy(
     modules = loaded(
         "from smartrelay.door import main\nmain()", "--config", configuration, *arguments, flags=("-IS",), given=message
     )
+    assert not tops(modules) & HEAVY
+    assert not modules & SERVER
+    assert len(files(spool)["new"]) == 1
+
+
+def test_a_session_on_a_pipe_loads_nothing_heavy(configuration: str, spool: str) -> None:
+    talk = b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\r\n.\r\n"
+    modules = loaded("from smartrelay.door import main\nmain()", "--config", configuration, "-bs", flags=("-IS",), given=talk)
     assert not tops(modules) & HEAVY
     assert len(files(spool)["new"]) == 1
 

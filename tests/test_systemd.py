@@ -13,6 +13,7 @@ import pytest
 COMMAND = f"{os.path.dirname(sys.executable)}/smartrelay"
 CONTRIB = Path(__file__).parent.parent / "contrib/systemd"
 UNITS = ("smartrelay-flush.service", "smartrelay-flush.timer", "smartrelay-flush.path")
+DOORS = ("submit", "smtp")
 SOURCES = sorted(str(path.relative_to(CONTRIB)) for path in CONTRIB.rglob("smartrelay*") if path.is_file())
 
 
@@ -49,7 +50,10 @@ def unit(path: Path) -> configparser.ConfigParser:
 def test_verify_finds_nothing_to_say(tmp_path: Path, arguments: list[str]) -> None:
     """Unknown keys, bad values, a command that is not there, man pages that are missing: verify would name each."""
     root = rendered(tmp_path, *arguments)
-    units = [root / "etc/systemd/system" / name for name in UNITS]
+    doors = [f"smartrelay-{door}.{kind}" for door in DOORS for kind in ("socket", "service")]
+    units = [root / "etc/systemd/system" / name for name in (*UNITS, *doors)]
+    for each in units:  # the stub is below the scratch root for us
+        each.write_text(each.read_text().replace('"/usr/local/lib/', f'"{root}/usr/local/lib/'))
     done = run("systemd-analyze", "verify", *units, MANPATH=f"{root}/usr/local/share/man")
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
@@ -71,21 +75,41 @@ def test_verify_finds_nothing_to_say_of_a_users_units(tmp_path: Path) -> None:
 
 
 def test_the_exposure_of_the_service_is_at_most_one_and_a_half(tmp_path: Path) -> None:
-    service = rendered(tmp_path) / "etc/systemd/system/smartrelay-flush.service"
-    done = run("systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", service)
-    assert done.returncode == 0, done.stdout
+    folder = rendered(tmp_path) / "etc/systemd/system"
+    for name in ("flush", *DOORS):
+        service = folder / f"smartrelay-{name}.service"
+        done = run("systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", service)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_one_process_serves_all_and_no_flood_closes_the_door(tmp_path: Path, door: str) -> None:  # F-053
+    folder = rendered(tmp_path) / "etc/systemd/system"
+    socket, service = unit(folder / f"smartrelay-{door}.socket"), unit(folder / f"smartrelay-{door}.service")
+    assert (socket["Socket"]["Accept"], socket["Socket"]["TriggerLimitIntervalSec"]) == ("no", "0")
+    assert service["Unit"]["StartLimitIntervalSec"] == "0"
+    assert service["Service"]["User"] == "smartrelay"
+    assert service["Service"]["ExecStart"].endswith(" -bs")
+    assert "PrivateUsers" not in service["Service"], "the kernel would call every caller nobody"
+    assert "RestrictAddressFamilies" in service["Service"]
+
+
+def test_every_user_may_come_to_the_socket_of_the_sendmail_command(tmp_path: Path) -> None:
+    socket = unit(rendered(tmp_path) / "etc/systemd/system/smartrelay-submit.socket")
+    assert socket["Socket"]["ListenStream"] == "/run/smartrelay/submit.sock"
+    assert socket["Socket"]["SocketMode"] == "0666"
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_placeholder_is_one_that_setup_fills(name: str) -> None:
     found = set(re.findall(r"@[A-Z_]+@", (CONTRIB / name).read_text()))
-    assert found <= {"@SMARTRELAY@", "@CONFIG@", "@SPOOL@"}
+    assert found <= {"@SMARTRELAY@", "@SENDMAIL@", "@CONFIG@", "@SPOOL@", "@SOCKET@"}
 
 
 def test_no_placeholder_is_left_in_what_is_installed(tmp_path: Path) -> None:
     root = rendered(tmp_path)
     files = [path for path in (root / "etc").rglob("*") if path.is_file()]
-    assert len(files) == 6
+    assert len(files) == 10
     assert not [path for path in files if re.search(r"@[A-Z_]+@", "".join(
         line for line in path.read_text().splitlines(keepends=True) if not line.startswith("#")
     ))]  # fmt: skip

@@ -18,6 +18,7 @@ from smartrelay.spool import queue_id
 @click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for another pass to end.")
 @click.option("--fail-if-busy", is_flag=True, help="Exit with 75 when another pass is at work.")
 @click.option("--every", type=Duration(), metavar="DURATION", help="Go on for ever, at this distance and at once for new mail.")
+@click.option("--listen", is_flag=True, help="With --every: serve the submission sockets, too.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @common_options
 def flush(
@@ -29,6 +30,7 @@ def flush(
     wait: float,
     fail_if_busy: bool,
     every: float | None,
+    listen: bool,
     as_json: bool,
     common: Common,
 ) -> int:
@@ -38,15 +40,18 @@ def flush(
     Examples:
       smartrelay flush
       smartrelay flush --domain example.org
-      smartrelay flush --every 1m        (in a container)
+      smartrelay flush --every 1m --listen        (in a container)
     """
     wish = Wish(frozenset(map(queue_id.parse, ids)), domain.lower().rstrip("."), sender.strip("<>").lower(), everything)
     if every is not None and (wish.told or as_json or dry_run):
         raise UsageError("--every takes no ID, --all, --domain, --sender, --dry-run or --json")
     if every is not None and every < 1:
         raise UsageError("--every takes at least 1s")
+    if listen and every is None:
+        raise UsageError("--listen goes with --every; without it, socket units start the server (`smartrelay setup`)")
     if dry_run:
         from smartrelay.cli.plan import show_plan
 
         return show_plan(common, wish.chosen, due_or_not=wish.told, forgiving=everything, as_json=as_json)
-    return Passes(common, wish, wait=wait, fail_if_busy=fail_if_busy, as_json=as_json).run(every)
+    passes = Passes(common, wish, wait=wait, fail_if_busy=fail_if_busy, as_json=as_json)
+    return passes.run(every, listen=listen)

@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from smartrelay import config as configuration
@@ -72,9 +72,15 @@ class Passes:
         self._seen_idle: int | None = None
         self._signal = 0
         self._listener: Listener | None = None
+        self._doorway: AbstractContextManager[object] = nullcontext()
 
-    def run(self, every: float | None = None) -> int:
-        """One pass, or passes until a signal comes, `every` seconds apart; the exit code. Raises what `once` raises."""
+    def run(self, every: float | None = None, *, listen: bool = False) -> int:
+        """One pass, or passes until a signal comes, `every` seconds apart; the exit code. listen: the submission sockets are
+        served meanwhile. Raises what `once` raises, and CannotCreate for a socket that cannot be opened."""
+        if listen:
+            from smartrelay.cli.doorway import Doorway
+
+            self._doorway = Doorway(self._common)
         self._prepare(for_ever=every is not None)
         gc.freeze()
         gc.enable()
@@ -96,6 +102,8 @@ class Passes:
                     _load_all(self._routes)
         except ConfigError as error:
             self._wrong = error
+            if os.geteuid() == 0 and access.changes_owner(found.spool):
+                _load_all(None)
         access.enter(found.spool, direct=found.direct)
 
     def _is_idle_for_root(self) -> bool:
@@ -283,7 +291,7 @@ class Passes:
 
         helper = RelayStateHelper(check, every, lambda: bool(os.listdir(f"{self._spool}/{names.NEW}")))
 
-        with self._signals(helper.stop):
+        with self._signals(helper.stop), self._doorway:
             helper.start()
         if self._signal:
             self._die_by_signal()

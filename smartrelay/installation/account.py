@@ -50,7 +50,7 @@ class Account:
         places = self.site.places
         self.site.record.add("user", SERVICE_USER, spool=places.spool)
         if commands.present("systemd-sysusers"):
-            line = units.render(data.read("systemd", "smartrelay.sysusers"), places, "")
+            line = units.render(data.read("systemd", "smartrelay.sysusers"), places, "", "")
             commands.run("systemd-sysusers", *([f"--root={places.root}"] if places.root else []), "-", text=line)
         elif commands.present("useradd"):
             prefix = ["--prefix", places.root] if places.root else []

@@ -72,7 +72,8 @@ def _steps(here: Site, running: program.Program, options: Options) -> Iterator[S
     if options.sendmail:
         yield from _sendmail(here, running)
     if options.units:
-        for path, text in units.rendered(places, running.command, running.needs()).items():
+        sendmail = places.stub if options.sendmail else running.console
+        for path, text in units.rendered(places, running.command, sendmail, running.needs()).items():
             yield File(here, path, text.encode(), "unit" if path.startswith(f"{places.units}/") else "systemd file")
 
 
@@ -133,7 +134,7 @@ def _remarks(places: Places, running: program.Program, options: Options) -> list
     if not places.user and not manageable(places) and ids(places) is None:
         remarks.append(f"no user {SERVICE_USER} is made here: sysusers.d and tmpfiles.d make it, and give it the spool")
     if not options.units or not services.running(places):
-        remarks.append(f"no systemd runs here: enable {' and '.join(units.WATCHERS)} where one does, or use cron:")
+        remarks.append(f"no systemd runs here: enable {' and '.join(units.enabled(places))} where one does, or use cron:")
         owner = "" if places.user else f"{SERVICE_USER} "
         config = "" if places.default_config else f" --config {places.config}"
         remarks.append(f"* * * * * {owner}{running.command} flush -q{config}")

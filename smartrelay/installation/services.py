@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from smartrelay.installation import commands
 from smartrelay.installation.places import Places
 from smartrelay.installation.step import Site
-from smartrelay.installation.units import SERVICE, WATCHERS
+from smartrelay.installation.units import OTHER_DOOR, SERVERS, SERVICE, enabled
 
 
 def running(places: Places) -> bool:
@@ -24,7 +24,7 @@ def _scope(places: Places) -> list[str]:
 
 @dataclass(frozen=True)
 class Services:
-    """The timer and the path unit, enabled and started; again when the files have changed."""
+    """The timer, the path unit and the socket, enabled and started; again when the files have changed."""
 
     site: Site
     changed: bool
@@ -33,21 +33,21 @@ class Services:
         places = self.site.places
         if not running(places):
             return False
-        asked = [(verb, unit) for verb in ("is-enabled", "is-active") for unit in WATCHERS]
+        asked = [(verb, unit) for verb in ("is-enabled", "is-active") for unit in enabled(places)]
         return self.changed or not all(
             commands.succeeds("systemctl", *_scope(places), verb, "--quiet", unit) for verb, unit in asked
         )
 
     def describe(self) -> str:
-        return f"enable and start {' and '.join(WATCHERS)}"
+        return f"enable and start {' and '.join(enabled(self.site.places))}"
 
     def apply(self) -> None:
-        scope = _scope(self.site.places)
-        self.site.record.add("services", " ".join(WATCHERS))
+        scope, units = _scope(self.site.places), enabled(self.site.places)
+        self.site.record.add("services", " ".join(units))
         commands.run("systemctl", *scope, "daemon-reload")
-        commands.run("systemctl", *scope, "enable", *WATCHERS)
+        commands.run("systemctl", *scope, "enable", *units)
         # Not `enable --now`: that leaves a timer that is running with its old times.
-        commands.run("systemctl", *scope, "restart", *WATCHERS)
+        commands.run("systemctl", *scope, "restart", *units)
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,13 @@ class NoServices:
         return running(self.site.places)
 
     def describe(self) -> str:
-        return f"stop and disable {' and '.join(WATCHERS)}"
+        return f"stop and disable {' and '.join(enabled(self.site.places))}"
 
     def apply(self) -> None:
-        scope = _scope(self.site.places)
-        commands.run("systemctl", *scope, "disable", "--now", *WATCHERS)
-        commands.run("systemctl", *scope, "stop", SERVICE)
+        places = self.site.places
+        scope, others = _scope(places), () if places.user else (OTHER_DOOR,)
+        commands.run("systemctl", *scope, "disable", "--now", *enabled(places), *others)
+        commands.run("systemctl", *scope, "stop", SERVICE, *(() if places.user else SERVERS))
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,29 @@ On the enqueue path: `posix` only; `pwd` and the making of a spool are paid for 
 
 import posix
 
-from smartrelay.errors import ConfigError, NotPermitted, SpoolError, TryAgain
+from smartrelay.errors import EX_NOPERM, EX_TEMPFAIL, ConfigError, SmartRelayError, SpoolError
 from smartrelay.spool.durable import DIRECTORY_MODE
 
 FORMAT = b"1\n"
 _IS_DIRECTORY = 0o040000
 
 
+class NotTheOwner(SmartRelayError):
+    """The spool is another's, and only its owner and root write to it; who is neither may hand mail over to a process of the
+    owner's."""
+
+    def __init__(self, text: str, exit_code: int = EX_TEMPFAIL) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
 def enter(spool: str, *, direct: bool, make: bool = True, for_good: bool = True) -> None:
     """Makes this process the owner of the spool, and (unless not to `make` it) the spool if it is missing.
 
     direct: the caller named the spool itself (`--spool`, environment, a configuration of its own), so that one that is
-    missing may be made. for_good: root cannot come back; otherwise `leave` undoes it. Raises NotPermitted or TryAgain (75:
-    somebody else's spool, nothing was accepted), ConfigError for what is no spool or one of a newer format, CannotCreate.
+    missing may be made. for_good: root cannot come back; otherwise `leave` undoes it. Raises NotTheOwner (77, or 75 where the
+    caller did not name it: somebody else's spool, nothing was accepted), ConfigError for what is no spool or one of a newer
+    format, CannotCreate.
     """
     posix.umask(0o077)
     uid = posix.geteuid()
@@ -31,7 +41,7 @@ def enter(spool: str, *, direct: bool, make: bool = True, for_good: bool = True)
         if not make:
             raise ConfigError(f"there is no spool at {spool}") from None
         if uid and not direct:
-            raise TryAgain(f"there is no spool at {spool} yet; root makes it with `smartrelay setup`") from None
+            raise NotTheOwner(f"there is no spool at {spool} yet; root makes it with `smartrelay setup`") from None
         from smartrelay.spool.making import make as make_spool
 
         make_spool(spool, uid)
@@ -87,8 +97,8 @@ def _load_what_a_new_spool_needs(spool: str) -> None:
 
 def _refuse(spool: str, owner: int, direct: bool) -> None:
     if direct:
-        raise NotPermitted(f"the spool {spool} belongs to {_name(owner)}, not to {_name(posix.geteuid())}")
-    raise TryAgain(
+        raise NotTheOwner(f"the spool {spool} belongs to {_name(owner)}, not to {_name(posix.geteuid())}", EX_NOPERM)
+    raise NotTheOwner(
         f"only root and {_name(owner)} may write to the spool {spool}; "
         "name a spool of your own with --spool or $SMARTRELAY_SPOOL"
     )

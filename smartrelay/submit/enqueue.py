@@ -1,38 +1,22 @@
 """Enqueueing: a message from standard input, safely into the spool.
 
-The text is streamed, never held whole: the header in memory (it is completed), the body in blocks. Nothing is looked up
-anywhere but in the settings; what to do with the message is decided by the passes. After `enqueue` returns an id, the
-message is on disk for good; when it raises, nothing is in `new/`.
+After `enqueue` returns an id, the message is on disk for good; when it raises, nothing is in `new/`.
 
-On the enqueue path: `posix` and `time` only; `pwd` when the caller's name is needed.
+On the enqueue path: `posix` only; `pwd` when the caller's name is needed.
 """
 
 import posix
-import time
 
-from smartrelay.errors import (
-    EX_OSERR,
-    AddressError,
-    DataError,
-    NoInput,
-    SmartRelayError,
-    SpoolError,
-    TryAgain,
-    UsageError,
-)
+from smartrelay.errors import EX_OSERR, AddressError, NoInput, SmartRelayError, UsageError
 from smartrelay.mail import address, header
-from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.settings import Settings
-from smartrelay.spool import access, queue_id
-from smartrelay.spool.durable import Draft, remove
+from smartrelay.spool import access
 from smartrelay.submit.options import Options
+from smartrelay.submit.submission import Submission
 
 _BLOCK = 1 << 16
 _LINE_END = 4
 """Carriage returns before a line feed that are taken for part of the line end; more of them are text."""
-
-_DROPPED = (b"bcc", b"resent-bcc", b"return-path", b"content-length")
-"""Fields that never leave: hidden recipients (RFC 5322 section 3.6.3), and what only a final delivery may write."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +35,7 @@ def enqueue(options: Options, settings: Settings) -> str:
 
     Raises SmartRelayError with the sentence for the caller; nothing was accepted then.
     """
-    uid = posix.getuid()
-    submission = _Submission(options, settings, uid)
+    submission = _Command(options, settings, posix.getuid())
     submission.named_recipients()
     if not options.at_keyboard:
         return submission.take(_normalised(options.dot_ends))
@@ -72,29 +55,17 @@ def drain() -> None:
         pass
 
 
-def _check_space(settings: Settings) -> None:
-    space = posix.statvfs(settings.spool)
-    free = space.f_bavail * space.f_frsize
-    if free < settings.min_free_space:
-        raise TryAgain(
-            f"the file system of the spool {settings.spool} has {free >> 20} MiB free, less than min_free_space "
-            f"({settings.min_free_space >> 20} MiB); nothing was accepted"
-        )
-
-
-class _Submission:
-    """One message on its way in: envelope, completed header, body."""
+class _Command(Submission):
+    """The message on standard input, as the command line wants it."""
 
     def __init__(self, options: Options, settings: Settings, uid: int) -> None:
+        super().__init__(settings, uid, f"by {settings.hostname} (smartrelay, from userid {uid})")
         self.options = options
-        self.settings = settings
-        self.uid = uid
-        self.recipients: list[str] = []
-        self.seen: set[str] = set()
+        self.ret, self.envid = options.ret, options.envid
+        self.login = ""
 
     def named_recipients(self) -> None:
         """Checks sender and operands before anything is read: a usage error needs no message."""
-        self.login = ""
         sender = self.options.sender
         if sender is None:
             self.login = _login(self.uid)
@@ -105,87 +76,31 @@ class _Submission:
                 raise AddressError(f"the sender (-f) must be one address, not {sender!a}")
             self.sender = address.qualified(parsed[0], self.settings.domain) if parsed[0] else ""
         for operand in self.options.operands:
-            self._add(header.addresses(operand))
+            self.add(header.addresses(operand), self.options.notify)
         if not self.recipients and not self.options.from_header:
             raise UsageError("no recipients; name them on the command line, or use -t to take them from the header")
 
-    def _add(self, addresses: list[str]) -> None:
-        for one in addresses:
-            complete = address.qualified(one, self.settings.domain)
-            local, at, domain = complete.rpartition("@")
-            key = f"{local}{at}{domain.lower()}"
-            if key not in self.seen:
-                self.seen.add(key)
-                self.recipients.append(complete)
-        if len(self.recipients) > self.settings.max_recipients:
-            raise DataError(f"more than {self.settings.max_recipients} recipients (max_recipients); nothing was accepted")
-
     def take(self, pieces: "Iterator[bytes]") -> str:
         """Reads the message and commits it."""
-        text, boundary = _read_header(pieces)
-        end, body = boundary.end or 0, boundary.body or 0
-        found = header.fields(text[:end])
+        try:
+            for piece in pieces:
+                self.write(piece)
+            return self.commit()
+        except BaseException:
+            self.discard()
+            raise
+
+    def _judge(self, found: list[header.Field]) -> None:
         if self.options.from_header:
-            self._add(header.recipients(found))
+            self.add(header.recipients(found), self.options.notify)
         if not self.recipients:
             raise UsageError("no recipients: the header has no To, Cc or Bcc with an address")
-        now = time.time()
-        one = queue_id.new(int(now * 1e6), posix.urandom(6))
-        kept, message_id = self._complete(found, one, now)
-        # as late as this: before, root's rights may be needed to import what the header asked for
+
+    def _enter(self) -> None:
         access.enter(self.settings.spool, direct=self.settings.direct, for_good=not self.options.at_keyboard)
-        _check_space(self.settings)
-        draft = None
-        try:
-            draft = self._draft(one, now, message_id)
-            draft.write(kept)
-            draft.write(text[body:])
-            del text
-            for piece in pieces:
-                draft.write(piece)
-                if draft.text_octets > self.settings.max_message_size:
-                    raise DataError(
-                        f"the message is larger than max_message_size ({self.settings.max_message_size} octets); "
-                        "nothing was accepted"
-                    )
-            draft.commit()
-        except BaseException as error:
-            if draft is not None:
-                draft.discard()
-            else:  # a signal may have come between the making of the file and its name here
-                remove(f"{self.settings.spool}/tmp/{one}")
-            if isinstance(error, OSError):
-                raise _failed(error, self.settings.spool) from error
-            raise
-        return one
-
-    def _draft(self, one: str, now: float, message_id: str) -> Draft:
-        options = self.options
-        recipients = [Recipient(each, options.notify) for each in self.recipients]
-        envelope = Envelope(self.sender, recipients, now, self.uid, message_id, options.ret, options.envid)
-        return Draft(self.settings.spool, one, envelope)
-
-    def _complete(self, found: list[header.Field], one: str, now: float) -> tuple[bytes, str]:
-        """The header as it is stored, with the empty line behind it, and its Message-ID."""
-        names = {name for name, _ in found}
-        here = self.settings.hostname
-        local = time.localtime(now)
-        date = header.date(tuple(local), local.tm_gmtoff)
-        lines = [f"Received: by {here} (smartrelay, from userid {self.uid})\n\tid {one}; {date}\n".encode("ascii", "replace")]
-        lines += [field for name, field in found if name not in _DROPPED]
-        message_id = next((header.value(field) for name, field in found if name == b"message-id"), "")
-        if b"date" not in names:
-            lines.append(f"Date: {date}\n".encode("ascii"))
-        if b"from" not in names:
-            lines.append(f"From: {self._author()}\n".encode("utf-8", "replace"))
-        if not message_id:
-            message_id = f"<{one}@{here}>"
-            lines.append(f"Message-ID: {message_id}\n".encode("ascii", "replace"))
-        lines.append(b"\n")
-        return b"".join(lines), "".join(char if " " < char < "\x7f" else "?" for char in message_id[:250])
 
     def _author(self) -> str:
-        """A From field for a message without one: full name and sender (RFC 6409 section 8.2)."""
+        """Full name and sender (RFC 6409 section 8.2)."""
         from smartrelay.mail.display_name import phrase
         from smartrelay.settings import environment
 
@@ -194,36 +109,6 @@ class _Submission:
         name = self.options.full_name or environment("NAME") or (_full_name(self.uid) if self.login else "")
         shown = phrase(name)
         return f"{shown} <{mailbox}>" if shown else mailbox
-
-
-def _read_header(pieces: "Iterator[bytes]") -> tuple[bytearray, header.Boundary]:
-    """The text up to and a little beyond the end of the header."""
-    text = bytearray()
-    boundary = header.Boundary()
-    started = False
-    for piece in pieces:
-        text += piece
-        if not started and len(text) < 8:
-            continue  # too short to tell a `From ` line
-        if not started or header.without_from_line(text) == len(text):
-            cut = header.without_from_line(text)
-            if cut == len(text):
-                _bound(text)
-                continue
-            del text[:cut]
-            started = True
-        if boundary.found(text, eof=False):
-            return text, boundary
-        _bound(text)
-    if not started:
-        del text[: header.without_from_line(text)]
-    boundary.found(text, eof=True)
-    return text, boundary
-
-
-def _bound(text: bytearray) -> None:
-    if len(text) > header.LONGEST_HEADER:
-        raise DataError(f"the header of the message is longer than {header.LONGEST_HEADER >> 20} MiB; nothing was accepted")
 
 
 def _normalised(dot_ends: bool) -> "Iterator[bytes]":
@@ -274,11 +159,3 @@ def _full_name(uid: int) -> str:
 
     user = pwd.getpwuid(uid)
     return user.pw_gecos.partition(",")[0].replace("&", user.pw_name.capitalize())
-
-
-def _failed(error: OSError, spool: str) -> SmartRelayError:
-    """A failed write in words: full is for trying again, anything else is the disk's fault."""
-    text = f"cannot write to the spool {spool}: {error.strerror}; nothing was accepted"
-    if error.errno in (28, 122):  # ENOSPC, EDQUOT
-        return TryAgain(text)
-    return SpoolError(text)

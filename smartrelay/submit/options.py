@@ -6,8 +6,9 @@ with `-`), options may follow addresses, `--` ends them. On the enqueue path: im
 
 from smartrelay.errors import UsageError
 
-DELIVER, LIST, FLUSH, NEWALIASES, NOTHING, VERSION, HELP = (
+DELIVER, SMTP, LIST, FLUSH, NEWALIASES, NOTHING, VERSION, HELP = (
     "deliver",
+    "smtp",
     "list",
     "flush",
     "newaliases",
@@ -30,7 +31,7 @@ _NAMES = {
 }
 _NOT_HERE = ("smtpd", "rsmtp")
 _HEX = frozenset("0123456789ABCDEF")
-_MODES = {"m": DELIVER, "p": LIST, "i": NEWALIASES, "h": NOTHING, "H": NOTHING}
+_MODES = {"m": DELIVER, "s": SMTP, "p": LIST, "i": NEWALIASES, "h": NOTHING, "H": NOTHING}
 _AT_ONCE = {"i": True, "f": True, "b": False, "q": False, "d": False}
 """The delivery modes: whether one attempt is wanted at once. Background has no meaning without a daemon: it queues."""
 

@@ -17,6 +17,7 @@ CACHE = os.environ.get("SMARTRELAY_TEST_CACHE") or os.path.join(ROOT, ".cache", 
 
 # The roots that tests and benchmarks use, and the packages in each.
 ROOTS = {
+    "clients": ("swaks", "git-email", "libmailtools-perl"),
     "dma": ("dma",),
     "exim": ("exim4-daemon-light", "libnss-wrapper"),
     "msmtp": ("msmtp",),
@@ -28,7 +29,7 @@ ROOTS = {
     "unbound": ("unbound",),
 }
 
-FOR_TESTS = ("exim", "nsd", "opensmtpd-7", "postfix", "unbound")
+FOR_TESTS = ("clients", "exim", "nsd", "opensmtpd-7", "postfix", "unbound")
 """Fetched beforehand; the others are the benchmarks' rivals, and fetched when one runs."""
 
 # Those that are not taken from this machine's release, with libraries from this one down to libc: OpenSMTPD before 7 cannot

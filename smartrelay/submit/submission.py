@@ -1,0 +1,191 @@
+"""One message on its way into the spool, whoever brings it: the sendmail command or an SMTP session.
+
+The text is pushed piece by piece and never held whole: the header in memory (it is completed), the body in blocks. Nothing is
+looked up anywhere but in the settings; what to do with the message is decided by the passes.
+
+On the enqueue path: `posix` and `time` only.
+"""
+
+import posix
+import time
+
+from smartrelay.errors import NoSpace, SmartRelayError, SpoolError, TooLarge, TooManyRecipients
+from smartrelay.mail import address, header
+from smartrelay.mail.envelope import Envelope, Recipient
+from smartrelay.settings import Settings
+from smartrelay.spool import access, queue_id
+from smartrelay.spool.durable import Draft, remove
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from smartrelay.submit.hand_over import HandOver
+
+_DROPPED = (b"bcc", b"resent-bcc", b"return-path", b"content-length")
+"""Fields that never leave: hidden recipients (RFC 5322 section 3.6.3), and what only a final delivery may write."""
+
+
+def check_space(settings: Settings, wanted: int = 0) -> None:
+    """Raises NoSpace where the spool's file system would have less than min_free_space left. wanted: octets to come."""
+    space = posix.statvfs(settings.spool)
+    free = space.f_bavail * space.f_frsize
+    if free - wanted < settings.min_free_space:
+        raise NoSpace(
+            f"the file system of the spool {settings.spool} has {free >> 20} MiB free, less than min_free_space "
+            f"({settings.min_free_space >> 20} MiB); nothing was accepted"
+        )
+
+
+class Submission:
+    """One message on its way in: its recipients, its text piece by piece (LF line ends), then `commit` or `discard`.
+
+    The header is kept until it is whole, and completed; from then on pieces go to the disk. Whatever is raised is a
+    SmartRelayError with the sentence for whoever hands it in; nothing is in `new/` then. uid: whose message it is. trace: how
+    it came, for its Received field. hello: what whoever brings it is called, "" for this host.
+
+    Who may not write to the spool hands it over to a process that may (`hand_over`), by the same three calls.
+    """
+
+    def __init__(self, settings: Settings, uid: int, trace: str, hello: str = "") -> None:
+        self.settings = settings
+        self.hello = hello or settings.hostname
+        self.uid = uid
+        self.trace = trace
+        self.sender = self.ret = self.envid = ""
+        self.recipients: list[Recipient] = []
+        self.queue_id = ""
+        self._seen: set[str] = set()
+        self._text = bytearray()
+        self._started = False
+        self._boundary = header.Boundary()
+        self._draft: Draft | HandOver | None = None
+
+    def add(self, addresses: list[str], notify: str = "", orcpt: str = "") -> None:
+        """More recipients, as canonical addresses; a local name is completed."""
+        for one in addresses:
+            complete = address.qualified(one, self.settings.domain)
+            local, at, domain = complete.rpartition("@")
+            key = f"{local}{at}{domain.lower()}"
+            if key not in self._seen:
+                if len(self.recipients) >= self.settings.max_recipients:
+                    raise TooManyRecipients(
+                        f"more than {self.settings.max_recipients} recipients (max_recipients); nothing was accepted"
+                    )
+                self._seen.add(key)
+                self.recipients.append(Recipient(complete, notify, orcpt))
+
+    def write(self, piece: bytes | bytearray) -> None:
+        """A piece of the text, cut anywhere."""
+        draft = self._draft
+        if draft is None:
+            if self._header_ends(piece):
+                self._open()
+            return
+        try:
+            draft.write(piece)
+        except OSError as error:
+            raise _failed(error, self.settings.spool) from error
+        if draft.text_octets > self.settings.max_message_size:
+            raise TooLarge(
+                f"the message is larger than max_message_size ({self.settings.max_message_size} octets); nothing was accepted"
+            )
+
+    def commit(self) -> str:
+        """The text has ended: the message is on disk for good; its queue id."""
+        if self._draft is None:
+            if not self._started:
+                del self._text[: header.without_from_line(self._text)]
+            self._boundary.found(self._text, eof=True)
+            self._open()
+        draft = self._draft
+        assert draft is not None
+        try:
+            draft.commit()
+        except OSError as error:
+            raise _failed(error, self.settings.spool) from error
+        return draft.queue_id
+
+    def discard(self) -> None:
+        """Leaves nothing of the message; harmless after `commit`."""
+        if self._draft is not None:
+            self._draft.discard()
+        elif self.queue_id:  # a signal may have come between the making of the file and its name here
+            remove(f"{self.settings.spool}/tmp/{self.queue_id}")
+
+    def _header_ends(self, piece: bytes | bytearray) -> bool:
+        """Whether the header is whole with this piece."""
+        text = self._text
+        text += piece
+        if not self._started:
+            if len(text) < 8:
+                return False  # too short to tell a `From ` line
+            cut = header.without_from_line(text)
+            if cut < len(text):
+                del text[:cut]
+                self._started = True
+        if self._started and self._boundary.found(text, eof=False):
+            return True
+        if len(text) > header.LONGEST_HEADER:
+            raise TooLarge(f"the header of the message is longer than {header.LONGEST_HEADER >> 20} MiB; nothing was accepted")
+        return False
+
+    def _open(self) -> None:
+        """The header is whole: it is completed, and the draft begins."""
+        end, body = self._boundary.end or 0, self._boundary.body or 0
+        text, self._text = self._text, bytearray()
+        found = header.fields(text[:end])
+        self._judge(found)
+        now = time.time()
+        self.queue_id = queue_id.new(int(now * 1e6), posix.urandom(6))
+        local = time.localtime(now)
+        date = header.date(tuple(local), local.tm_gmtoff)
+        kept, message_id = self._complete(found, date)
+        envelope = Envelope(self.sender, self.recipients, now, self.uid, message_id, self.ret, self.envid)
+        trace = f"Received: {self.trace}\n\tid {self.queue_id}; {date}\n".encode("ascii", "replace")
+        # as late as this: before, root's rights may be needed to import what the header asked for
+        try:
+            self._enter()
+            check_space(self.settings)
+            self._draft = Draft(self.settings.spool, self.queue_id, envelope)
+        except access.NotTheOwner as refusal:
+            from smartrelay.submit.hand_over import HandOver
+
+            # whoever takes it writes down how it came
+            trace = b""
+            self._draft = HandOver(self.settings, self.hello, envelope, refusal)
+        except OSError as error:
+            raise _failed(error, self.settings.spool) from error
+        self.write(trace + kept)
+        self.write(text[body:])
+
+    def _judge(self, found: list[header.Field]) -> None:
+        """Looks at the fields before anything is made of them."""
+
+    def _enter(self) -> None:
+        """Becomes the spool's owner, where that has not been done. Raises NotTheOwner where that cannot be."""
+
+    def _complete(self, found: list[header.Field], date: str) -> tuple[bytes, str]:
+        """The header as it is stored below its Received field, with the empty line behind it, and its Message-ID."""
+        names = {name for name, _ in found}
+        lines = [field for name, field in found if name not in _DROPPED]
+        message_id = next((header.value(field) for name, field in found if name == b"message-id"), "")
+        if b"date" not in names:
+            lines.append(f"Date: {date}\n".encode("ascii"))
+        if b"from" not in names:
+            lines.append(f"From: {self._author()}\n".encode("utf-8", "replace"))
+        if not message_id:
+            message_id = f"<{self.queue_id}@{self.settings.hostname}>"
+            lines.append(f"Message-ID: {message_id}\n".encode("ascii", "replace"))
+        lines.append(b"\n")
+        return b"".join(lines), "".join(char if " " < char < "\x7f" else "?" for char in message_id[:250])
+
+    def _author(self) -> str:
+        """The From field of a message without one."""
+        return self.sender or f"MAILER-DAEMON@{self.settings.domain}"
+
+
+def _failed(error: OSError, spool: str) -> SmartRelayError:
+    """A failed write in words: full is for trying again, anything else is the disk's fault."""
+    text = f"cannot write to the spool {spool}: {error.strerror}; nothing was accepted"
+    if error.errno in (28, 122):  # ENOSPC, EDQUOT
+        return NoSpace(text)
+    return SpoolError(text)
