@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from smartrelay import settings, values
 from smartrelay.errors import ConfigError
-from smartrelay.values import Rate
+from smartrelay.values import FromRules, Rate
 
 RELAY_VARIABLE = "SMARTRELAY_RELAY"
 
@@ -33,7 +33,8 @@ class Relay(NamedTuple):
     """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs or "mx", in groups of equals,
     tried in order. source_address: own addresses to connect from, of either family. pipeline_window: 0 for that of [limits].
     port: where the URL names none, 0 for the usual one. max_connections: at once for all that this rule sends, 0 for no more
-    than [limits] has. rate: its own budget, beside that of [limits]. tls: what mail exchangers must do."""
+    than [limits] has. rate: its own budget, beside that of [limits]. tls: what mail exchangers must do. from_rules,
+    original_from: as in [submit], for what goes this way; None and "" for those."""
 
     name: str
     hosts: tuple[tuple[str, ...], ...]
@@ -51,6 +52,16 @@ class Relay(NamedTuple):
     max_connections: int = 0
     tls: str = "opportunistic"
     rate: Rate | None = None
+    from_rules: FromRules | None = None
+    original_from: str = ""
+
+
+class Submit(NamedTuple):
+    """How mail of this host presents itself. from_rules: (pattern, address), the first that is for an address counts.
+    original_from: the field that keeps the first author: "none", "reply-to" or "x-original-from"."""
+
+    from_rules: FromRules = ()
+    original_from: str = "none"
 
 
 class Limits(NamedTuple):
@@ -113,6 +124,7 @@ class Config(NamedTuple):
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     mx: MX = MX()
+    submit: Submit = Submit()
 
     @property
     def horizon(self) -> float:
@@ -125,7 +137,7 @@ def load(file: str = "", spool: str = "") -> Config:
     found = settings.load(file, spool)
     table = _table(found.file, named=bool(file or settings.environment("SMARTRELAY_CONFIG")))
     reader = _Reader(found.file)
-    top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "mx", "timeouts"))
+    top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "mx", "timeouts", "submit"))
     relays = _relays(reader, table)
     forced = os.environ.get(RELAY_VARIABLE)
     if forced:
@@ -144,6 +156,7 @@ def load(file: str = "", spool: str = "") -> Config:
         **queue,
         postmaster=top.get("postmaster", ""),
         limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", _LIMITS)),
+        submit=Submit(**reader.section(_sub(reader, table, "submit"), "[submit] ", _SUBMIT)),
         mx=MX(**reader.section(_sub(reader, table, "mx"), "[mx] ", _MX)),
         timeouts=Timeouts(
             **reader.section(_sub(reader, table, "timeouts"), "[timeouts] ", dict.fromkeys(Timeouts._fields, values.span))
@@ -253,6 +266,7 @@ _TOP: dict[str, Callable[[Any], Any]] = {
     "max_recipients": values.count,
     "min_free_space": values.size,
     "postmaster": values.mailbox,
+    "aliases": values.path,
 }
 _QUEUE: dict[str, Callable[[Any], Any]] = {"retry": values.spans, "lifetime": values.span, "warn_after": values.delays}
 _RELAY: dict[str, Callable[[Any], Any]] = {
@@ -271,7 +285,10 @@ _RELAY: dict[str, Callable[[Any], Any]] = {
     "max_connections": values.count,
     "tls": values.one_of("none", "opportunistic", "starttls"),
     "rate": values.rate,
+    "from": values.from_rules,
+    "original_from": values.original_from,
 }
+_SUBMIT: dict[str, Callable[[Any], Any]] = {"from": values.from_rules, "original_from": values.original_from}
 _MX: dict[str, Callable[[Any], Any]] = {
     "bad_host_timeout": values.span,
     "canonical_chain_limit": values.count,
@@ -291,4 +308,4 @@ _AUTH: dict[str, Callable[[Any], Any]] = {
     "mechanism": values.one_of("auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "external"),
     "secret_mode": values.any_mode,
 }
-_FIELDS = {"secret_mode": "any_mode"}
+_FIELDS = {"secret_mode": "any_mode", "from": "from_rules"}

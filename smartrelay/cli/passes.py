@@ -26,22 +26,24 @@ if TYPE_CHECKING:
 
 
 class Wish(NamedTuple):
-    """What a pass is told to do. ids: only these; everything: whatever is not held."""
+    """What a pass is told to do. ids: only these; everything: whatever is not held. like: only those that have `like[1:]` in
+    the queue id, a recipient or the sender, as `like[0]` says: I, R or S."""
 
     ids: frozenset[str] = frozenset()
     domain: str = ""
     sender: str = ""
     everything: bool = False
+    like: str = ""
 
     @property
     def told(self) -> bool:
         """Whether this is more than a plain pass: then a busy lock is an error."""
-        return bool(self.ids or self.domain or self.sender or self.everything)
+        return bool(self.ids or self.domain or self.sender or self.everything or self.like)
 
     @property
     def chosen(self) -> "Callable[[Envelope, str], bool] | None":
         """Which messages, None for all."""
-        if not (self.ids or self.domain or self.sender):
+        if not (self.ids or self.domain or self.sender or self.like):
             return None
         from smartrelay.mail.address import domain_of
 
@@ -50,9 +52,15 @@ class Wish(NamedTuple):
                 (not self.ids or one in self.ids)
                 and (not self.sender or envelope.reverse_path.lower() == self.sender)
                 and (not self.domain or any(domain_of(r.address) == self.domain for r in envelope.recipients))
+                and (not self.like or self._is_like(envelope, one))
             )
 
         return wanted
+
+    def _is_like(self, envelope: "Envelope", one: str) -> bool:
+        part = self.like[1:].lower()
+        texts = {"I": [one], "S": [envelope.reverse_path], "R": [recipient.address for recipient in envelope.recipients]}
+        return any(part in text.lower() for text in texts[self.like[0]])
 
 
 class Passes:
@@ -93,7 +101,7 @@ class Passes:
             if os.geteuid() == 0 and (for_ever or not self._is_idle_for_root()):
                 self._read_routes()
                 if access.changes_owner(found.spool):
-                    _load_all(self._routes)
+                    _load_all(self._config, self._routes)
         except ConfigError as error:
             self._wrong = error
         access.enter(found.spool, direct=found.direct)
@@ -290,9 +298,12 @@ class Passes:
         return EX_OK
 
 
-def _load_all(routes: "Routes | None") -> None:
+def _load_all(config: configuration.Config, routes: "Routes | None") -> None:
     """Imports what a pass needs while root can: the interpreter may lie where the spool's owner cannot read it."""
     import encodings.idna  # noqa: F401
+
+    if config.submit.from_rules or any(relay.from_rules for relay in config.relays):
+        import smartrelay.relay.from_policy
 
     import smartrelay.relay.manager
     import smartrelay.smtp.recode  # noqa: F401

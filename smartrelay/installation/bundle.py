@@ -1,6 +1,6 @@
 """The bundle: the code of all modules that enqueueing needs, in one file that is read and unmarshalled at once.
 
-Finding and loading fourteen small modules costs a sixth of the enqueue command; small modules are worth having, so the
+Finding and loading fifteen small modules costs a sixth of the enqueue command; small modules are worth having, so the
 stub gets them in one piece. Like a .pyc the bundle is good for one interpreter and for unchanged sources only; where it is
 not, the stub imports the modules themselves, and nothing is lost but the time.
 """
@@ -30,6 +30,7 @@ MODULES = (
     "smartrelay.spool.durable",
     "smartrelay.spool.access",
     "smartrelay.spool.queue_id",
+    "smartrelay.submit.completion",
     "smartrelay.submit.enqueue",
 )
 """What a plain message needs, each after those that it imports; a test compares it with what such an enqueueing has loaded."""

@@ -25,14 +25,12 @@ from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.settings import Settings
 from smartrelay.spool import access, queue_id
 from smartrelay.spool.durable import Draft, remove
+from smartrelay.submit import completion
 from smartrelay.submit.options import Options
 
 _BLOCK = 1 << 16
 _LINE_END = 4
 """Carriage returns before a line feed that are taken for part of the line end; more of them are text."""
-
-_DROPPED = (b"bcc", b"resent-bcc", b"return-path", b"content-length")
-"""Fields that never leave: hidden recipients (RFC 5322 section 3.6.3), and what only a final delivery may write."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +89,7 @@ class _Submission:
         self.uid = uid
         self.recipients: list[str] = []
         self.seen: set[str] = set()
+        self.has_local = False
 
     def named_recipients(self) -> None:
         """Checks sender and operands before anything is read: a usage error needs no message."""
@@ -111,12 +110,16 @@ class _Submission:
 
     def _add(self, addresses: list[str]) -> None:
         for one in addresses:
-            complete = address.qualified(one, self.settings.domain)
-            local, at, domain = complete.rpartition("@")
-            key = f"{local}{at}{domain.lower()}"
+            local, domain = address.split(one)
+            if domain is None or domain.lower() in self.settings.own_names:
+                self.has_local = True
+            key = one if domain is None else f"{local}@{domain.lower()}"
             if key not in self.seen:
                 self.seen.add(key)
-                self.recipients.append(complete)
+                self.recipients.append(one)
+        self._bound()
+
+    def _bound(self) -> None:
         if len(self.recipients) > self.settings.max_recipients:
             raise DataError(f"more than {self.settings.max_recipients} recipients (max_recipients); nothing was accepted")
 
@@ -131,9 +134,14 @@ class _Submission:
             raise UsageError("no recipients: the header has no To, Cc or Bcc with an address")
         now = time.time()
         one = queue_id.new(int(now * 1e6), posix.urandom(6))
-        kept, message_id = self._complete(found, one, now)
+        kept, message_id = self._header(found, one, now)
+        if self.has_local:
+            from smartrelay.submit import aliases
         # as late as this: before, root's rights may be needed to import what the header asked for
         access.enter(self.settings.spool, direct=self.settings.direct, for_good=not self.options.at_keyboard)
+        if self.has_local:
+            self.recipients = aliases.expanded(self.recipients, self.settings)
+            self._bound()
         _check_space(self.settings)
         draft = None
         try:
@@ -165,24 +173,20 @@ class _Submission:
         envelope = Envelope(self.sender, recipients, now, self.uid, message_id, options.ret, options.envid)
         return Draft(self.settings.spool, one, envelope)
 
-    def _complete(self, found: list[header.Field], one: str, now: float) -> tuple[bytes, str]:
+    def _header(self, found: list[header.Field], one: str, now: float) -> tuple[bytes, str]:
         """The header as it is stored, with the empty line behind it, and its Message-ID."""
-        names = {name for name, _ in found}
         here = self.settings.hostname
         local = time.localtime(now)
         date = header.date(tuple(local), local.tm_gmtoff)
-        lines = [f"Received: by {here} (smartrelay, from userid {self.uid})\n\tid {one}; {date}\n".encode("ascii", "replace")]
-        lines += [field for name, field in found if name not in _DROPPED]
-        message_id = next((header.value(field) for name, field in found if name == b"message-id"), "")
-        if b"date" not in names:
-            lines.append(f"Date: {date}\n".encode("ascii"))
-        if b"from" not in names:
-            lines.append(f"From: {self._author()}\n".encode("utf-8", "replace"))
-        if not message_id:
-            message_id = f"<{one}@{here}>"
-            lines.append(f"Message-ID: {message_id}\n".encode("ascii", "replace"))
-        lines.append(b"\n")
-        return b"".join(lines), "".join(char if " " < char < "\x7f" else "?" for char in message_id[:250])
+        trace = f"Received: by {here} (smartrelay, from userid {self.uid})\n\tid {one}; {date}\n".encode("ascii", "replace")
+        message_id = completion.message_id_of(found)
+        if self.options.passed_on:
+            kept = completion.passed_on(found, trace)
+        else:
+            own = f"<{one}@{here}>"
+            kept = completion.completed(found, trace, date, own, self.settings.domain, self._author)
+            message_id = message_id or own
+        return kept + b"\n", "".join(char if " " < char < "\x7f" else "?" for char in message_id[:250])
 
     def _author(self) -> str:
         """A From field for a message without one: full name and sender (RFC 6409 section 8.2)."""
@@ -208,20 +212,20 @@ def _read_header(pieces: "Iterator[bytes]") -> tuple[bytearray, header.Boundary]
         if not started or header.without_from_line(text) == len(text):
             cut = header.without_from_line(text)
             if cut == len(text):
-                _bound(text)
+                _bound_header(text)
                 continue
             del text[:cut]
             started = True
         if boundary.found(text, eof=False):
             return text, boundary
-        _bound(text)
+        _bound_header(text)
     if not started:
         del text[: header.without_from_line(text)]
     boundary.found(text, eof=True)
     return text, boundary
 
 
-def _bound(text: bytearray) -> None:
+def _bound_header(text: bytearray) -> None:
     if len(text) > header.LONGEST_HEADER:
         raise DataError(f"the header of the message is longer than {header.LONGEST_HEADER >> 20} MiB; nothing was accepted")
 
