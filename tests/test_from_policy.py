@@ -40,7 +40,7 @@ def policy(rules: object, original: str = "none") -> FromPolicy:
         ({"root@*": "alerts@x.example", "www": "shop@x.example", "*": "@x.example"}, "root@h", 33, "alerts@x.example"),
         ({"root@*": "alerts@x.example", "www": "shop@x.example", "*": "@x.example"}, "a@h", 33, "shop@x.example"),
         ({"root@*": "alerts@x.example", "www": "shop@x.example", "*": "@x.example"}, "a@h", 1, "a@x.example"),
-        ({"*": "@x.example"}, "l" * 990 + "@a.b", 1, "l" * 990 + "@a.b"),  # what cannot be written stays
+        ({"*": "@x.example"}, "l" * 995 + "@a.b", 1, "l" * 995 + "@a.b"),  # what cannot be written stays
     ],
 )
 def test_the_first_rule_that_is_for_an_address_counts(rules: object, address: str, uid: int, new: str) -> None:

