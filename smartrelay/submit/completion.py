@@ -85,9 +85,15 @@ def _is_complete(field: bytes) -> bool:
     """Whether each address of a field has a domain at a first look; where not, a second is needed."""
     if _LOOP_BACK in field.lower():
         return False
-    if b"," in field:
-        return all(b"@" in part for part in field.split(b","))
-    return b"@" in field[field.rfind(b"<") + 1 :]
+    plain = _without_quoted(field)
+    if b"," in plain:
+        return all(b"@" in part for part in plain.split(b","))
+    return b"@" in plain[plain.rfind(b"<") + 1 :]
+
+
+def _without_quoted(field: bytes) -> bytes:
+    """A field without its quoted strings, in which a comma parts nothing; one with backslashes as it is."""
+    return field if b"\\" in field or b'"' not in field else b"".join(field.split(b'"')[::2])
 
 
 def _with_domain(field: bytes, domain: str) -> bytes:
@@ -100,7 +106,7 @@ def _with_domain(field: bytes, domain: str) -> bytes:
 
 
 def _has_several(field: bytes) -> bool:
-    if b"," not in field:
+    if b"," not in _without_quoted(field):
         return False
     try:
         return len(header.addresses(header.value(field))) > 1
