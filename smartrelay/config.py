@@ -34,7 +34,8 @@ class Relay(NamedTuple):
     tried in order. source_address: own addresses to connect from, of either family. pipeline_window: 0 for that of [limits].
     port: where the URL names none, 0 for the usual one. max_connections: at once for all that this rule sends, 0 for no more
     than [limits] has. rate: its own budget, beside that of [limits]. tls: what mail exchangers must do. from_rules,
-    original_from: as in [submit], for what goes this way; None and "" for those."""
+    original_from: as in [submit], for what goes this way; None and "" for those. where: the beginning of a sentence about
+    it."""
 
     name: str
     hosts: tuple[tuple[str, ...], ...]

@@ -426,6 +426,22 @@ def test_what_is_no_message_is_set_aside_and_never_deleted(
     queue.set_relaying(good)
 
 
+def test_a_message_that_we_had_no_descriptor_for_is_not_corrupt(queue: Queue, spool: str, warnings: list[str]) -> None:  # C-013
+    """Laws 2 and 6: that a busy pass has run out of them says nothing of the file, which waits as it did."""
+    one = put(queue)
+    queue.take_in()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            queue.get_envelope(one)
+        with pytest.raises(OSError, match="Too many open files"):
+            queue.set_relaying(one)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert set(files(spool)) == {"cur"} and warnings == []
+
+
 def test_a_probe_sets_aside_what_is_corrupt_and_leaves_the_rest(queue: Queue, spool: str) -> None:
     name = spoil(spool, queue, "truncated")
     good = put(queue)

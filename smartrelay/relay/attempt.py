@@ -111,6 +111,8 @@ class _AttemptManager:
                 return
             if stop is None:
                 self._end_rest(self._course.reason(at), at)
+                if at == 0:
+                    self._course.begin_again()
                 continue
             if at == 0:
                 self._backlog.main = stop[0]
@@ -300,7 +302,8 @@ class _AttemptManager:
         """
         _, candidate = stop
         judgement = judge(answer, str(candidate), exchanger=candidate.exchanger)
-        if judgement.scope is Scope.HOST and (self.connections.refused() or self._hosts.is_full(candidate)):
+        may_be_full = judgement.scope is Scope.HOST or answer.trouble is Trouble.NO_ROOM
+        if may_be_full and (self.connections.refused() or self._hosts.is_full(candidate)):
             return False
         self._leave(stop, judgement, answer)
         return True

@@ -127,7 +127,6 @@ class SmartHostESMTPRelayingManager:
         looked = time.monotonic()
         while not self._stopping.is_set():
             self._crew.start()
-            self._progress(self.report, self._crew.backlog)
             if self._crew.is_done:
                 if not self._look() and not self._hurry_recovered():
                     break
@@ -139,6 +138,7 @@ class SmartHostESMTPRelayingManager:
                 if self._budgets is not None:
                     self._budgets.save()
                 self._look()
+                self._progress(self.report, self._crew.backlog)
                 looked = time.monotonic()
 
     def _hurry_recovered(self) -> bool:
@@ -186,6 +186,8 @@ class SmartHostESMTPRelayingManager:
         except (NoSuchMessage, CorruptMessage):
             self._queue.probe(one)
             return False
+        except OSError:
+            return False  # it waits, until there is room for it
         if self._wanted is not None and not self._wanted(envelope, one):
             return False
         hops = self._hops(envelope)

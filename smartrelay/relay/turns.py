@@ -34,7 +34,9 @@ class Turns:
         """Waits for the head of the line; False where the pass is to stop. Whoever stands there must `leave_line`."""
         while not self._stopping.is_set():
             if self._line.acquire(timeout=_LOOK):
-                return True
+                if not self._stopping.is_set():
+                    return True
+                self._line.release()
         return False
 
     def leave_line(self) -> None:

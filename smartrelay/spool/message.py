@@ -119,9 +119,13 @@ def _opened(path: str) -> int:
     except FileNotFoundError:
         raise NoSuchMessage(f"{path} is gone") from None
     except OSError as error:
-        if error.errno in _SCARCE:
-            raise  # or a process that has too many files open would set a whole queue aside
-        raise CorruptMessage(f"{path}: cannot be opened: {error.strerror}") from error
+        raise _unreadable(f"{path}: cannot be opened", error) from error
+
+
+def _unreadable(what: str, error: OSError) -> Exception:
+    """What it means that a file cannot be read: nothing where the lack is ours, or a process with too many files open would
+    set a whole queue aside."""
+    return error if error.errno in _SCARCE else CorruptMessage(f"{what}: {error.strerror}")
 
 
 def _read_envelope(descriptor: int, path: str) -> tuple[Envelope, bytes]:
@@ -132,7 +136,9 @@ def _read_envelope(descriptor: int, path: str) -> tuple[Envelope, bytes]:
             text += more
         line, end, begin = text.partition(b"\n")
         envelope = read(line)
-    except (BadEnvelope, OSError) as error:
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except BadEnvelope as error:
         raise CorruptMessage(f"{path}: {error}") from error
     if not end:
         raise CorruptMessage(f"{path}: it ends within its envelope")
