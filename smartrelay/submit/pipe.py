@@ -86,7 +86,9 @@ def load(spool: str) -> None:
     """For root, which becomes the spool's owner: what may be asked for later. The interpreter may lie where nobody else can
     read it."""
     if not posix.getuid() and access.changes_owner(spool):
-        import smartrelay.maillog  # noqa: F401
+        import smartrelay.mail.address_list
+        import smartrelay.maillog
+        import smartrelay.submit.aliases  # noqa: F401
 
 
 def converse(session: Session, patience: float, source: int = _IN, target: int = _OUT) -> None:

@@ -7,6 +7,7 @@ from smartrelay.errors import (
     AddressError,
     ConfigError,
     DataError,
+    NoMailbox,
     NoSpace,
     NotPermitted,
     SmartRelayError,
@@ -60,6 +61,7 @@ _TROUBLES: list[tuple[type[SmartRelayError], str]] = [
     (NoSpace, "452 4.3.1"),
     (TryAgain, "451 4.3.0"),
     (NotPermitted, "550 5.7.1"),
+    (NoMailbox, "550 5.1.1"),
     (ConfigError, "451 4.3.5"),
 ]
 OURS = "451 4.3.0"
