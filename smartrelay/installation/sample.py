@@ -8,6 +8,8 @@ _TEXT = """\
 
 #hostname = "host.example.org"          # the name in EHLO and Message-ID; default: this host's own
 #domain = "example.org"                 # completes local names; default: the domain of hostname
+#postmaster = "you@example.org"         # gets the mail of local names, such as root (cron's), that have no alias
+#aliases = "/etc/aliases"               # who gets the mail of local names
 @SPOOL@
 #max_message_size = "50M"
 #max_recipients = 10000
@@ -24,6 +26,10 @@ _TEXT = """\
 #[[relay]]
 #name = "direct"
 #hosts = ["mx"]                         # the mail exchangers of each recipient's domain
+
+#[submit]
+#from = { "root" = "alerts@example.org" }   # whom mail of this host is from
+#listen = ["127.0.0.1:25"]              # SMTP for programs on this host, by `flush --every 1m --listen`
 
 #[queue]
 #retry = ["1m", "5m", "15m", "30m", "1h", "2h", "3h"]   # the last repeats
