@@ -59,13 +59,14 @@ class _Examination:
         """First what root alone can read, then the rest as the spool's owner, as a pass does it."""
         config, whole = self._config, not self._wish.relay
         places = starter.places_of(config.file, config.spool, user=config.direct and os.geteuid() != 0)
+        file = self._file()
         entitled = os.geteuid() == 0 or _owns(config.spool)
         tries = [partial(credentials.understand, config, relay, entitled=entitled) for relay in self._relays]
         understood = [found for found in trials.run(tries) if found is not None]
         dns.load()
         was_root = os.geteuid() == 0
         spool, inside = storage.enter(config.spool)
-        findings = [self._file(), *self._rules(understood)] if whole else [self._file()]
+        findings = [file, *self._rules(understood)] if whole else [file]
         if whole:
             findings += identity.findings(config, _routes(config, understood))
             findings += [*spool, *(storage.findings(config, self._clock) if inside else [])]

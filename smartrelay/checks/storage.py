@@ -67,7 +67,10 @@ def findings(config: Config, clock: Callable[[], float]) -> list[Finding]:
         if not os.path.exists(f"{spool}/format"):
             must_be_ours(spool)
             return [Finding(OK, "spool", f"{spool} is empty; the first message furnishes it"), _space(config)]
-        return [*_layout(spool), _writable(spool), _space(config), _corrupt(spool), *_times(config, clock())]
+        layout = _layout(spool)
+        if layout is not None:
+            return [layout, _space(config)]
+        return [*_strangers(spool), _writable(spool), _space(config), _corrupt(spool), *_times(config, clock())]
     except ConfigError as error:
         return [Finding(FAIL, "spool", str(error))]
     except OSError as error:
@@ -75,22 +78,23 @@ def findings(config: Config, clock: Callable[[], float]) -> list[Finding]:
         return [Finding(FAIL, "spool", words, "look at the file system, and at who owns the spool's files")]
 
 
-def _layout(spool: str) -> list[Finding]:
+def _layout(spool: str) -> Finding | None:
+    """What keeps it from being used at all."""
     with open(f"{spool}/format", "rb") as file:
         version = file.read(64)
     if version != access.FORMAT:
         shown = ascii(version.decode("ascii", "replace").strip())
-        return [Finding(FAIL, "spool", f"its format is {shown}, which this version cannot read", "upgrade smartrelay")]
+        return Finding(FAIL, "spool", f"its format is {shown}, which this version cannot read", "upgrade smartrelay")
     lacking = [name for name in DIRECTORIES if not os.path.isdir(f"{spool}/{name}")]
     if lacking:
         words = f"it has no {' and no '.join(f'{name}/' for name in lacking)}"
-        return [Finding(FAIL, "spool", words, f"mkdir -m 700 {' '.join(f'{spool}/{name}' for name in lacking)} as its owner")]
-    return _strangers(spool, os.stat(spool).st_uid)
+        return Finding(FAIL, "spool", words, f"mkdir -m 700 {' '.join(f'{spool}/{name}' for name in lacking)} as its owner")
+    return None
 
 
-def _strangers(spool: str, owner: int) -> list[Finding]:
+def _strangers(spool: str) -> list[Finding]:
     """Files that somebody else has left, which no pass could open."""
-    found = []
+    found, owner = [], os.stat(spool).st_uid
     for folder in (spool, *(f"{spool}/{name}" for name in DIRECTORIES)):
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -103,7 +107,8 @@ def _strangers(spool: str, owner: int) -> list[Finding]:
     if not found:
         return []
     whose = access.user(owner)
-    words = f"{len(found)} of its files do not belong to {whose}, the first is {min(found)}"
+    verb = "belongs" if len(found) == 1 else "belong"
+    words = f"{len(found)} of its files {verb} to others than {whose}, the first is {min(found)}"
     return [Finding(FAIL, "spool", words, f"chown -R --reference={spool} {spool}")]
 
 

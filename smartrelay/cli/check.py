@@ -17,6 +17,8 @@ from smartrelay.cli.screen import Screen
 from smartrelay.errors import ConfigError
 from smartrelay.mail.status import visible
 
+_LONGEST = 3600.0
+
 _CODES = {OK: 0, WARN: 1, FAIL: 2}
 
 
@@ -42,8 +44,8 @@ def check(relay: str, timeout: float, json_wanted: bool, common: Common) -> int:
       smartrelay check
       smartrelay check --relay work --timeout 30s
     """
-    if timeout < 1:
-        raise click.BadParameter("must be at least 1s", param_hint="--timeout")
+    if not 1 <= timeout <= _LONGEST:
+        raise click.BadParameter("must be from 1s to 1h", param_hint="--timeout")
     on_terminal = sys.stdout.isatty() and not json_wanted
     if on_terminal:
         import smartrelay.cli.check_table  # noqa: F401  # while root can
