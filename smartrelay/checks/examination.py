@@ -63,7 +63,7 @@ class _Examination:
         entitled = os.geteuid() == 0 or _owns(config.spool)
         tries = [partial(credentials.understand, config, relay, entitled=entitled) for relay in self._relays]
         understood = [found for found in trials.run(tries) if found is not None]
-        dns.load()
+        _load()
         was_root = os.geteuid() == 0
         spool, inside = storage.enter(config.spool)
         findings = [file, *self._rules(understood)] if whole else [file]
@@ -143,6 +143,12 @@ def _chosen(config: Config, name: str) -> tuple[Relay, ...]:
 
 def _routes(config: Config, understood: list[credentials.Understood]) -> Routes | None:
     return Routes.of(config, secrets=False) if all(found.hop is not None for found in understood) else None
+
+
+def _load() -> None:
+    """Imports what is needed later while root can: the interpreter may lie where the spool's owner cannot read it."""
+    dns.load()
+    time.strptime("2000", "%Y")  # its first call imports how; the end of a certificate is read by it
 
 
 def _owns(spool: str) -> bool:

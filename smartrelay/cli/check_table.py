@@ -11,6 +11,9 @@ from rich.text import Text
 from smartrelay.checks.finding import FAIL, OK, WARN, Finding
 from smartrelay.mail.status import visible
 
+_WHAT = 44
+"""Columns for what was tried: a rule's name and a host mostly fit."""
+
 _COLOURS = {OK: "green", WARN: "yellow", FAIL: "bold red"}
 
 
@@ -24,8 +27,8 @@ def write_table(findings: Sequence[Finding]) -> None:
     console = Console(highlight=False)
     table = Table.grid(padding=(0, 1), expand=True)
     table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", max_width=min(_WHAT, console.width // 3))
     table.add_column(overflow="fold", ratio=1)
-    table.add_column(overflow="fold", ratio=2)
     for finding in findings:
         words = Text(visible(finding.words))
         if finding.mend:

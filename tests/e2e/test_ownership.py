@@ -12,11 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from tests.e2e.commands import SENDMAIL, SMARTRELAY, Machine, Running, relay
 from tests.e2e.terminal import Terminal, at_terminal
+from tests.support.certificates import Certificates
 from tests.support.process import NOBODY
 from tests.support.smtp_server import ScriptedServer
 
@@ -299,13 +301,13 @@ def test_nobody_else_relays_at_the_keyboard(host: Host, smtp_server: Callable[..
     assert server.sessions == [] and len(host.ids("new")) == 1
 
 
-def with_secrets_of_root(host: Host, smtp_server: Callable[..., ScriptedServer]) -> ScriptedServer:
+def with_secrets_of_root(host: Host, smtp_server: Callable[..., ScriptedServer], **settings: Any) -> ScriptedServer:
     """A server that wants a password; only root may read it, and the configuration."""
     secret = os.path.join(host.folder, "secret")
     with open(secret, "w", encoding="ascii") as file:
         file.write("pass word\n")
     os.chmod(secret, 0o600)
-    server = smtp_server(credentials=("me", "pass word"))
+    server = smtp_server(credentials=("me", "pass word"), **settings)
     host.configure(relay(f"smtp+notls://127.0.0.1:{server.port}", auth=f'{{ user = "me", secret = "file:{secret}" }}'))
     os.chmod(host.config, 0o600)
     return server
@@ -354,11 +356,17 @@ def checked(host: Host, uid: int) -> dict[str, dict[str, str]]:
     return {each["kind"]: each for each in found["findings"] if each["status"] != "ok" and each["kind"] != "postmaster"}
 
 
-def test_root_checks_as_a_pass_works(host: Host, smtp_server: Callable[..., ScriptedServer]) -> None:
+def test_root_checks_as_a_pass_works(
+    host: Host, smtp_server: Callable[..., ScriptedServer], certificates: Certificates
+) -> None:
     """Secret and configuration are read by root, all else is tried as the owner of the spool; nothing is left there."""
-    server = with_secrets_of_root(host, smtp_server)
+    server = with_secrets_of_root(host, smtp_server, certificate=certificates.server)
+    shutil.copy(certificates.ca_file, f"{host.folder}/ca.pem")
+    auth = f'{{ user = "me", secret = "file:{host.folder}/secret" }}'
+    host.configure(relay(f"smtp+tls://localhost:{server.port}", auth=auth, ca_file=f'"{host.folder}/ca.pem"'))
+    os.chmod(host.config, 0o600)
     host.by(0).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
-    gate = server.gate("EHLO")
+    gate = server.gate("AUTH")
     with host.by(0).start("check") as running:
         gate.wait_reached()
         assert_is_the_owner(running.process.pid)
