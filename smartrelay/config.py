@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from smartrelay import settings, values
 from smartrelay.errors import ConfigError
-from smartrelay.values import Rate
+from smartrelay.values import FromRules, Rate
 
 RELAY_VARIABLE = "SMARTRELAY_RELAY"
 
@@ -33,8 +33,9 @@ class Relay(NamedTuple):
     """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs or "mx", in groups of equals,
     tried in order. source_address: own addresses to connect from, of either family. pipeline_window: 0 for that of [limits].
     port: where the URL names none, 0 for the usual one. max_connections: at once for all that this rule sends, 0 for no more
-    than [limits] has. rate: its own budget, beside that of [limits]. tls: what mail exchangers must do.
-    where: the beginning of a sentence about it."""
+    than [limits] has. rate: its own budget, beside that of [limits]. tls: what mail exchangers must do. from_rules,
+    original_from: as in [submit], for what goes this way; None and "" for those. where: the beginning of a sentence about
+    it."""
 
     name: str
     hosts: tuple[tuple[str, ...], ...]
@@ -52,6 +53,18 @@ class Relay(NamedTuple):
     max_connections: int = 0
     tls: str = "opportunistic"
     rate: Rate | None = None
+    from_rules: FromRules | None = None
+    original_from: str = ""
+
+
+class Submit(NamedTuple):
+    """How mail comes in besides the sendmail command, and how that of this host presents itself. listen: addresses and ports
+    of SMTP for this host's programs. from_rules: (pattern, address), the first that is for an address counts. original_from:
+    the field that keeps the first author: "none", "reply-to" or "x-original-from"."""
+
+    listen: tuple[tuple[str, int], ...] = ()
+    from_rules: FromRules = ()
+    original_from: str = "none"
 
 
 class Limits(NamedTuple):
@@ -88,12 +101,6 @@ class Timeouts(NamedTuple):
     data_block: float = 180.0
     data_end: float = 600.0
     quit: float = 10.0
-
-
-class Submit(NamedTuple):
-    """How mail comes in besides the sendmail command. listen: addresses and ports of SMTP for this host's programs."""
-
-    listen: tuple[tuple[str, int], ...] = ()
 
 
 RETRY = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0)
@@ -152,8 +159,8 @@ def load(file: str = "", spool: str = "") -> Config:
         **queue,
         postmaster=top.get("postmaster", ""),
         limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", _LIMITS)),
+        submit=Submit(**reader.section(_sub(reader, table, "submit"), "[submit] ", _SUBMIT)),
         mx=MX(**reader.section(_sub(reader, table, "mx"), "[mx] ", _MX)),
-        submit=Submit(**reader.section(_sub(reader, table, "submit"), "[submit] ", {"listen": values.listeners})),
         timeouts=Timeouts(
             **reader.section(_sub(reader, table, "timeouts"), "[timeouts] ", dict.fromkeys(Timeouts._fields, values.span))
         ),
@@ -264,6 +271,7 @@ _TOP: dict[str, Callable[[Any], Any]] = {
     "postmaster": values.mailbox,
     "submit_socket": values.path,
     "submit_rate": values.rate,
+    "aliases": values.path,
 }
 _QUEUE: dict[str, Callable[[Any], Any]] = {"retry": values.spans, "lifetime": values.span, "warn_after": values.delays}
 _RELAY: dict[str, Callable[[Any], Any]] = {
@@ -282,6 +290,13 @@ _RELAY: dict[str, Callable[[Any], Any]] = {
     "max_connections": values.count,
     "tls": values.one_of("none", "opportunistic", "starttls"),
     "rate": values.rate,
+    "from": values.from_rules,
+    "original_from": values.original_from,
+}
+_SUBMIT: dict[str, Callable[[Any], Any]] = {
+    "listen": values.listeners,
+    "from": values.from_rules,
+    "original_from": values.original_from,
 }
 _MX: dict[str, Callable[[Any], Any]] = {
     "bad_host_timeout": values.span,
@@ -302,4 +317,4 @@ _AUTH: dict[str, Callable[[Any], Any]] = {
     "mechanism": values.one_of("auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "external"),
     "secret_mode": values.any_mode,
 }
-_FIELDS = {"secret_mode": "any_mode"}
+_FIELDS = {"secret_mode": "any_mode", "from": "from_rules"}

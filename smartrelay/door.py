@@ -24,10 +24,13 @@ def main(config: str = "", program: str = "") -> "NoReturn":
     `smartrelay setup` writes a stub that calls this with both; the console script that pip installs gives neither.
     """
     code = EX_SOFTWARE
+    options = words.Options()
     try:
-        code = _run(config, program)
+        options = words.parse(sys.argv)
+        code = _run(options, config, program)
     except SmartRelayError as error:
-        _say(str(error))
+        if not options.quiet:
+            _say(str(error))
         code = error.exit_code
         if not isinstance(error, UsageError):
             _drain()
@@ -43,15 +46,14 @@ def main(config: str = "", program: str = "") -> "NoReturn":
     posix._exit(code)
 
 
-def _run(config: str, program: str) -> int:
-    options = words.parse(sys.argv)
+def _run(options: words.Options, config: str, program: str) -> int:
     options.config = options.config or config
     if options.mode in (words.NOTHING, words.NEWALIASES):
         return EX_OK
     if options.mode == words.SMTP:
         return _serve(options)
     if options.mode != words.DELIVER:
-        _become_command(options, program, _COMMANDS[options.mode])
+        _become_command(options, program, _command(options))
     if options.at_once or (options.verbose and options.at_once is None):
         # cron passes -odi every day: only where a person looks on does it mean more than to queue
         options.at_keyboard = posix.isatty(2)
@@ -79,6 +81,16 @@ def _serve(options: words.Options) -> int:
     from smartrelay.submit.pipe import serve
 
     return serve(options.config, options.spool)
+
+
+def _command(options: words.Options) -> list[str]:
+    """The words of the command that does what this call asks for."""
+    if options.mode == words.VERIFY:
+        sender = [] if options.sender is None else ["--sender", options.sender]
+        return ["route", *sender, "--", *options.operands]
+    if options.only:
+        return ["sendmail-run", "--", options.only]
+    return _COMMANDS[options.mode]
 
 
 def _attempt(options: words.Options, program: str, queue_id: str) -> None:

@@ -88,3 +88,7 @@ class ConfigError(SmartRelayError):
     """The configuration cannot be used: names file, key and what would be right."""
 
     exit_code = EX_CONFIG
+
+
+class NoMailbox(ConfigError):
+    """A local name whose mail nobody would get."""

@@ -15,6 +15,8 @@ from smartrelay.errors import ConfigError
 SYSTEM_FILE = "/etc/smartrelay/smartrelay.toml"
 SYSTEM_SPOOL = "/var/spool/smartrelay"
 SYSTEM_SOCKET = "/run/smartrelay/submit.sock"
+ALIASES = "/etc/aliases"
+_LOOP_BACK = ("localhost", "localhost.localdomain")
 _BARE_KEY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -22,18 +24,24 @@ Scalar = str | int | bool
 
 
 class Settings:
-    """hostname: name in EHLO and Message-ID. domain: completes local names. spool: its directory. direct: the caller named
-    the spool or the configuration itself. Sizes in octets. submit_socket: where those hand over their mail who may not write to
-    the spool, "" for nowhere. submit_rate: how much mail each of them may, as it was written."""
+    """hostname: name in EHLO and Message-ID. domain: completes local names; has_domain: it was set. own_names: domains that
+    mean this host. aliases: the file of aliases. postmaster: as it is written, who gets local mail without an alias, or "".
+    spool: its directory. direct: the caller named the spool or the configuration itself. Sizes in octets. submit_socket: where
+    those hand over their mail who may not write to the spool, "" for nowhere. submit_rate: how much mail each of them may, as
+    it was written."""
 
     __slots__ = (
+        "aliases",
         "direct",
         "domain",
         "file",
+        "has_domain",
         "hostname",
         "max_message_size",
         "max_recipients",
         "min_free_space",
+        "own_names",
+        "postmaster",
         "spool",
         "submit_rate",
         "submit_socket",
@@ -43,6 +51,10 @@ class Settings:
         self.file = SYSTEM_FILE
         self.hostname = ""
         self.domain = ""
+        self.has_domain = False
+        self.own_names: tuple[str, ...] = _LOOP_BACK
+        self.aliases = ALIASES
+        self.postmaster = ""
         self.spool = ""
         self.direct = False
         self.max_message_size = 50 << 20
@@ -120,7 +132,12 @@ def load(config: str = "", spool: str = "") -> Settings:
     settings.hostname = (
         _domain(environment("SMARTRELAY_HOSTNAME")) or _domain(found.get("hostname")) or _domain(node_name()) or "localhost"
     )
-    settings.domain = _domain(found.get("domain")) or domain_of_host(settings.hostname)
+    domain = _domain(found.get("domain"))
+    settings.has_domain = bool(domain)
+    settings.domain = domain or domain_of_host(settings.hostname)
+    settings.own_names = own_names(settings.hostname, settings.domain)
+    settings.aliases = _text(found.get("aliases"), ALIASES)
+    settings.postmaster = _text(found.get("postmaster"), "")
     settings.max_message_size = _octets(found.get("max_message_size"), settings.max_message_size)
     settings.min_free_space = _octets(found.get("min_free_space"), settings.min_free_space)
     settings.submit_socket = _text(found.get("submit_socket"), "" if settings.direct else SYSTEM_SOCKET)
@@ -144,6 +161,13 @@ def _domain(value: Scalar | None) -> str:
 
 def _text(value: Scalar | None, default: str) -> str:
     return value if isinstance(value, str) else default
+
+
+def own_names(hostname: str, domain: str) -> tuple[str, ...]:
+    """The domains, in lower case, at which an address is that of a local name: this host's own name among them, but where
+    that may be the domain of people whose mailboxes are elsewhere."""
+    name, domain = hostname.lower(), domain.lower()
+    return (*_LOOP_BACK, name) if name != domain and "." in domain else _LOOP_BACK
 
 
 def domain_of_host(hostname: str) -> str:

@@ -23,6 +23,10 @@ class Rate(NamedTuple):
         return f"{self.messages}/{span[1:] if span[0] == '1' and span[1:].isalpha() else span}"
 
 
+FromRules = tuple[tuple[str, str], ...]
+"""Rules for the author of mail: (a user's name or a glob over addresses, the address that stands for what matches)."""
+
+
 def text(value: object) -> str:
     if not isinstance(value, str) or not value.isprintable():
         # not repeated: there may be a password in it
@@ -199,6 +203,36 @@ def mailbox(value: object) -> str:
     except AddressError:
         pass
     raise ValueError(f"must be an address such as admin@example.org, not {value!r}")
+
+
+def from_rules(value: object) -> FromRules:
+    """One address for all mail, or a table of rules in their order; "" for none."""
+    if isinstance(value, str):
+        return (("*", _author(value)),) if value else ()
+    if not isinstance(value, dict):
+        raise ValueError('must be an address such as "web1@example.org", or a table such as { "root" = "alerts@example.org" }')
+    return tuple((_author_pattern(pattern), _author(address) if address != "" else "") for pattern, address in value.items())
+
+
+def _author_pattern(pattern: str) -> str:
+    if pattern == "*" or "@" in pattern:
+        return pattern.lower()
+    if not pattern or any(char in pattern for char in "*?[") or not pattern.isprintable() or " " in pattern:
+        raise ValueError(f'has {pattern!r}; write a user\'s name, a glob over addresses such as "*@example.org", or "*"')
+    return pattern
+
+
+def _author(value: object) -> str:
+    address = text(value)
+    if address.startswith("@"):
+        if settings.is_domain(address[1:]):
+            return address
+        raise ValueError(f"must end in a domain, not {address!r}")
+    return mailbox(address)
+
+
+def original_from(value: object) -> str:
+    return one_of("none", "reply-to", "x-original-from")(value)
 
 
 def one_of(*allowed: str) -> Callable[[object], str]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from smartrelay.errors import AddressError
 from smartrelay.mail import header
 from smartrelay.mail.address import canonical, domain_of, qualified, split
-from smartrelay.mail.address_list import Parser
+from smartrelay.mail.address_list import Parser, changed
 from tests.support.queues import few, many
 
 
@@ -138,6 +138,14 @@ def test_only_an_address_without_domain_is_completed() -> None:  # B-027 D-070
     assert qualified("root", "") == "root"
 
 
+def test_the_domain_of_a_loop_back_interface_is_as_good_as_none() -> None:  # E-015
+    """root@localhost means another mailbox wherever it is read."""
+    assert qualified("root@localhost", "example.org") == "root@example.org"
+    assert qualified('"a b"@LocalHost.LocalDomain', "example.org") == '"a b"@example.org'
+    assert qualified("root@localhost", "") == "root@localhost"
+    assert qualified("root@localhost.example.org", "example.org") == "root@localhost.example.org"
+
+
 def test_a_completed_address_is_an_address() -> None:
     """What enqueueing accepts, the pass must be able to read back."""
     for local, domain in (("x" * 995, "example.org"), ("root", "not a domain"), ("root", "(none)")):
@@ -260,6 +268,20 @@ def test_the_plain_and_the_full_parser_agree(text: str) -> None:
             return AddressError
 
     assert outcome(lambda: header.addresses(text)) == outcome(lambda: Parser(text).mailboxes())
+
+
+@many
+@given(TEXTS)
+def test_what_changes_in_a_field_is_the_addresses_and_nothing_else(text: str) -> None:
+    """Where nothing is to change the field is as it was, to the octet; where all is, it has the new addresses, and the rest."""
+    try:
+        found = Parser(text).mailboxes()
+    except AddressError:
+        return
+    field = f"To:{text}".encode("utf-8", "surrogateescape")
+    assert changed(field, lambda address: address) == field
+    after = changed(field, lambda address: "new@x.example")
+    assert Parser(after[3:].decode("utf-8", "surrogateescape")).mailboxes() == ["new@x.example"] * len(found)
 
 
 @few

@@ -72,15 +72,17 @@ NO_DOT = {"dot_ends": False}
         (["-q15m"], {"mode": words.FLUSH}),  # D-022
         (["-q30s"], {"mode": words.FLUSH}),
         (["-qf"], {"mode": words.FLUSH}),  # D-024
+        *[([f"-q{part}"], {"mode": words.FLUSH, "only": part}) for part in ("I25X0", "Rexample.org", "Sme@a")],  # D-023
+        (["-bv", "a@x", "root"], {"mode": words.VERIFY, "operands": ["a@x", "root"]}),  # D-016
         (["-v"], {"verbose": True}),  # D-025
         *[([mode], {"at_once": True}) for mode in ("-odi", "-odf", "-odinteractive")],  # D-026
         *[([mode], {"at_once": False}) for mode in ("-odb", "-odq", "-odd")],
         (["-odx"], NOBODY),
         (["-odi", "-odq"], {"at_once": False}),
         (["-odq", "-o", "di"], {"at_once": True}),
-        *[
-            ([mode], NOBODY) for mode in ("-oem", "-em", "-oep", "-ep", "-oeq", "-eq", "-oew", "-ew", "-oee", "-ee")
-        ],  # D-027 D-028
+        *[([mode], NOBODY) for mode in ("-oem", "-em", "-oep", "-ep", "-oew", "-ew", "-oee", "-ee")],  # D-027 D-028
+        *[([mode], {"quiet": True}) for mode in ("-oeq", "-eq")],  # D-028 D-148
+        (["-eq", "-em"], NOBODY),
         *[
             ([mode], NOBODY) for mode in ("-om", "-m", "-oo", "-o7", "-o8", "-os", "-or0s", "-or2h", "-oA/etc/aliases")
         ],  # D-029 D-030
@@ -92,7 +94,8 @@ NO_DOT = {"dot_ends": False}
         (["-L", "tag", "r@x"], {"operands": ["r@x"]}),  # D-034
         (["-h", "17", "r@x"], {"operands": ["r@x"]}),  # D-035
         (["-hmany", "r@x"], {"operands": ["r@x"]}),
-        (["-G", "-U", "-n"], NOBODY),  # D-036 D-037 D-039
+        (["-G"], {"passed_on": True}),  # D-036
+        (["-U", "-n"], NOBODY),  # D-037 D-039
         (["-Ac"], NOBODY),  # D-038
         (["-Am"], NOBODY),
         (["-p", "SMTP:host", "r@x"], {"operands": ["r@x"]}),  # D-040
@@ -102,6 +105,8 @@ NO_DOT = {"dot_ends": False}
         (["-d8.7", "r@x"], {"operands": ["r@x"]}),  # D-043
         (["-d", "r@x"], {"operands": ["r@x"]}),
         (["-d0.1"], {"mode": words.VERSION}),
+        (["-d0.1", "-bv", "root"], {"mode": words.VERSION, "operands": ["root"]}),
+        (["-bv", "-d0.1", "root"], {"mode": words.VERSION, "operands": ["root"]}),
         (["--", "-x@a", "-t"], {"operands": ["-x@a", "-t"]}),  # D-044
         (["--help"], {"mode": words.HELP}),  # D-046
         (["--version"], {"mode": words.VERSION}),
@@ -151,7 +156,7 @@ def test_what_well_known_callers_say(arguments: list[str], expected: dict[str, A
         ["-V", "a\tb"],
         ["-B", "9BIT"],  # D-011
         ["-bs", "a@x"],  # D-013: the recipients come by SMTP
-        ["-bv", "a@x"],
+        ["-bv"],
         ["-bt"],  # D-017
         ["-bd"],  # D-018
         ["-bD"],
@@ -162,8 +167,10 @@ def test_what_well_known_callers_say(arguments: list[str], expected: dict[str, A
         ["-b"],
         ["-b", ""],
         ["-q", "root"],  # D-061: -q takes no word, and a flush no recipient
-        ["-qRx"],  # D-023: not in this version
+        ["-qR"],  # D-023
+        ["-qQx"],
         ["-q!I1"],
+        ["-qRx", "root"],
         ["-qG"],  # D-024
         ["-M", "x"],  # D-041
         ["-Q"],

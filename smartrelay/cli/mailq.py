@@ -26,7 +26,8 @@ Reads a message from standard input and puts it into the queue; `smartrelay flus
   -v         say the queue id; on a terminal send at once and show the dialogue
   -odi       on a terminal send at once (also: -odf; not: -odb, -odq)
   -bp        list the queue (also: mailq)
-  -q         make a pass over the queue now (also: runq)
+  -q         make a pass over the queue now (also: runq); -qIID, -qRPART, -qSPART: over some of it
+  -bv        say where mail for the addresses would go; send nothing
 
 Other options of sendmail are taken and have no effect here; see smartrelay-sendmail(8).
 Called as mailq, newaliases, runq or send-mail it behaves as that program.
@@ -41,6 +42,16 @@ def mailq(common: Common) -> int:
     # before the first message there is no spool, and monitoring must find an empty queue
     write_mailq(entries(common.enter_spool().spool) if os.path.lexists(found.spool) else [])
     return EX_OK
+
+
+@click.command("sendmail-run", hidden=True)
+@click.argument("like")
+@common_options
+def sendmail_run(like: str, common: Common) -> int:
+    """`sendmail -qI`, `-qR` and `-qS`: a pass over the mail that has this in its id, a recipient or its sender."""
+    from smartrelay.cli.passes import Passes, Wish
+
+    return Passes(common, Wish(like=like), wait=0.0, fail_if_busy=False, as_json=False).run()
 
 
 @click.command("sendmail-help", hidden=True)

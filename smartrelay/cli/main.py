@@ -20,6 +20,7 @@ _COMMANDS = {
     "setup": "smartrelay.cli.setup:setup",
     "demo": "smartrelay.cli.demo:demo",
     "mailq": "smartrelay.cli.mailq:mailq",
+    "sendmail-run": "smartrelay.cli.mailq:sendmail_run",
     "sendmail-help": "smartrelay.cli.mailq:sendmail_help",
     "sendmail-now": "smartrelay.cli.keyboard:sendmail_now",
 }

@@ -26,22 +26,24 @@ if TYPE_CHECKING:
 
 
 class Wish(NamedTuple):
-    """What a pass is told to do. ids: only these; everything: whatever is not held."""
+    """What a pass is told to do. ids: only these; everything: whatever is not held. like: only those that have `like[1:]` in
+    the queue id, a recipient or the sender, as `like[0]` says: I, R or S."""
 
     ids: frozenset[str] = frozenset()
     domain: str = ""
     sender: str = ""
     everything: bool = False
+    like: str = ""
 
     @property
     def told(self) -> bool:
         """Whether this is more than a plain pass: then a busy lock is an error."""
-        return bool(self.ids or self.domain or self.sender or self.everything)
+        return bool(self.ids or self.domain or self.sender or self.everything or self.like)
 
     @property
     def chosen(self) -> "Callable[[Envelope, str], bool] | None":
         """Which messages, None for all."""
-        if not (self.ids or self.domain or self.sender):
+        if not (self.ids or self.domain or self.sender or self.like):
             return None
         from smartrelay.mail.address import domain_of
 
@@ -50,9 +52,15 @@ class Wish(NamedTuple):
                 (not self.ids or one in self.ids)
                 and (not self.sender or envelope.reverse_path.lower() == self.sender)
                 and (not self.domain or any(domain_of(r.address) == self.domain for r in envelope.recipients))
+                and (not self.like or self._is_like(envelope, one))
             )
 
         return wanted
+
+    def _is_like(self, envelope: "Envelope", one: str) -> bool:
+        part = self.like[1:].lower()
+        texts = {"I": [one], "S": [envelope.reverse_path], "R": [recipient.address for recipient in envelope.recipients]}
+        return any(part in text.lower() for text in texts[self.like[0]])
 
 
 class Passes:
@@ -302,6 +310,7 @@ def _load_all(routes: "Routes | None") -> None:
     """Imports what a pass needs while root can: the interpreter may lie where the spool's owner cannot read it."""
     import encodings.idna  # noqa: F401
 
+    import smartrelay.relay.from_policy
     import smartrelay.relay.manager
     import smartrelay.smtp.recode  # noqa: F401
     from smartrelay.spool import lock

@@ -10,15 +10,26 @@ import time
 import click
 
 from smartrelay import config as configuration
+from smartrelay import settings
 from smartrelay.cli.caller import Common
 from smartrelay.cli.options import common_options
 from smartrelay.cli.route_report import Place, Report
 from smartrelay.cli.way import Host, Ways, memory_of
 from smartrelay.config import Config
-from smartrelay.errors import EX_CONFIG, EX_NOUSER, EX_OK, EX_TEMPFAIL, AddressError, ConfigError, SmartRelayError, UsageError
+from smartrelay.errors import (
+    EX_CONFIG,
+    EX_NOUSER,
+    EX_OK,
+    EX_TEMPFAIL,
+    AddressError,
+    ConfigError,
+    NoMailbox,
+    SmartRelayError,
+    UsageError,
+)
 from smartrelay.mail import header
 from smartrelay.mail.address import canonical, qualified
-from smartrelay.relay.factory import factory_for
+from smartrelay.relay.factory import factory_for, from_policy
 from smartrelay.routing.bad_hosts import BadHosts
 from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import NextHop, Routes
@@ -27,6 +38,7 @@ from smartrelay.routing.resolver import load as load_resolver
 from smartrelay.smtp.connector import Target, addresses_of
 from smartrelay.smtp.dialogue import Answer
 from smartrelay.smtp.opening import Policy
+from smartrelay.submit.aliases import Expansion
 
 
 @click.command("route")
@@ -46,33 +58,38 @@ def route(addresses: tuple[str, ...], sender: str | None, json_wanted: bool, com
     routes = Routes.of(config, secrets=False)
     if not routes.hops:
         raise ConfigError(f"no relay is configured, so all mail is kept; add a [[relay]] to {config.file}")
-    recipients = [_address(text, config.domain, "an address") for text in addresses]
+    wanted = [_parsed(text, "an address") for text in addresses]
     reverse_path = _sender(sender, config.domain)
     load_resolver()
     router = _Router(config, routes, _memory(common, config))
-    code = EX_OK
-    for number, recipient in enumerate(recipients):
-        report = router.report(reverse_path, recipient)
-        if json_wanted:
-            click.echo(json.dumps(report.as_dict()))
-        else:
-            click.echo(("\n" if number else "") + report.as_text(time.time()))
-        code = code or _code(report)
+    aliases = Expansion(settings.load(common.config, common.spool))
+    code, gap = EX_OK, ""
+    for written in wanted:
+        try:
+            recipients = aliases.of(written)
+        except NoMailbox as error:
+            common.say(str(error))
+            code = code or EX_NOUSER
+            continue
+        for recipient in recipients:
+            report = router.report(reverse_path, recipient, written)
+            click.echo(json.dumps(report.as_dict()) if json_wanted else gap + report.as_text(time.time()))
+            code, gap = code or _code(report), "\n"
     return code
 
 
-def _address(text: str, domain: str, what: str) -> str:
-    """One address as submission takes it, completed. Raises AddressError."""
+def _parsed(text: str, what: str) -> str:
+    """One address as submission takes it. Raises AddressError."""
     parsed = header.addresses(text)
     if len(parsed) != 1:
         raise AddressError(f"{what} must be one address, not {text!a}")
-    return qualified(parsed[0], domain)
+    return parsed[0]
 
 
 def _sender(text: str | None, domain: str) -> str:
     """The envelope sender: what was given, or whom `sendmail` would take the caller for. Raises AddressError, UsageError."""
     if text is not None:
-        return "" if text in ("", "<>") else _address(text, domain, "the sender (--sender)")
+        return "" if text in ("", "<>") else qualified(_parsed(text, "the sender (--sender)"), domain)
     try:
         login = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -111,20 +128,32 @@ class _Router:
         self._replies: dict[NextHop | None, tuple[Reply, ...]] = {}
         self._looked_up: dict[Target, tuple[tuple[str, ...], str]] = {}
 
-    def report(self, sender: str, recipient: str) -> Report:
-        """What there is to say of mail from `sender` to `recipient`."""
+    def report(self, sender: str, recipient: str, written: str) -> Report:
+        """What there is to say of mail from `sender` to `recipient`, who gets what is for `written`."""
         way = self._ways.to(sender, recipient)
         replies = self._replies.setdefault(way.hop, tuple(self._recorder.replies))
         self._recorder.replies.clear()
         relays, before = self._config.relays, len(self._config.relays)
         places: list[Place] = []
+        sent_as = sender
         if way.hop is not None:
             before = relays.index(way.hop.relay)
+            authors = from_policy(self._config, way.hop)
+            sent_as = authors.address(sender, os.getuid()) if authors is not None and sender else sender
             factory = factory_for(way.hop, self._config, threading.Event())
             pairs = zip(way.hosts, way.candidates, strict=True)
             places = [self._place(host, candidate, factory.policy(candidate)) for host, candidate in pairs]
         return Report(
-            recipient, sender, way, relays[:before], replies, tuple(places), self._config.limits.rate, remembers=self._remembers
+            recipient,
+            sender,
+            way,
+            relays[:before],
+            replies,
+            tuple(places),
+            self._config.limits.rate,
+            remembers=self._remembers,
+            written=written,
+            sent_as=sent_as,
         )
 
     def _place(self, host: Host, candidate: Candidate, policy: Policy) -> Place:

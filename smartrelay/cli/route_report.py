@@ -100,7 +100,8 @@ class Report(NamedTuple):
     """The way of mail from `sender` ("": the null sender) to `recipient`.
 
     passed: the rules before the one that matches. replies: what the DNS said. rate: the one for all relays. remembers:
-    whether the bad-host memory could be looked at.
+    whether the bad-host memory could be looked at. written: the address of which the aliases made the recipient. sent_as: what
+    the From policy makes of the sender.
     """
 
     recipient: str
@@ -111,10 +112,16 @@ class Report(NamedTuple):
     places: tuple[Place, ...]
     rate: Rate | None
     remembers: bool
+    written: str
+    sent_as: str
 
     def as_text(self, now: float) -> str:
         """For people: a label and a text in each line."""
         rows = [("Address", self.recipient), ("Sender", f"<{self.sender}>"), ("Rule", self._rule())]
+        if self.written != self.recipient:
+            rows.insert(1, ("Mail of", self.written))
+        if self.sent_as != self.sender:
+            rows.append(("Sent as", f"<{self.sent_as}>, in the envelope and in From"))
         rows += [("Passed over" if not number else "", _named(relay)) for number, relay in enumerate(self.passed)]
         rows += [("DNS" if not number else "", reply.text) for number, reply in enumerate(self.replies)]
         for number, place in enumerate(self.places, 1):
@@ -148,7 +155,9 @@ class Report(NamedTuple):
         relay = hop.relay if hop is not None else None
         return {
             "address": self.recipient,
+            "mail_of": self.written if self.written != self.recipient else None,
             "sender": self.sender,
+            "sent_as": self.sent_as,
             "relay": relay.name if relay else None,
             "rule": {"sender": list(relay.sender), "recipient": list(relay.recipient)} if relay else None,
             "passed_over": [relay.name for relay in self.passed],

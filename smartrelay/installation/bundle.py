@@ -30,6 +30,7 @@ MODULES = (
     "smartrelay.spool.durable",
     "smartrelay.spool.access",
     "smartrelay.spool.queue_id",
+    "smartrelay.submit.completion",
     "smartrelay.submit.submission",
     "smartrelay.submit.enqueue",
 )

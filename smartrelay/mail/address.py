@@ -13,6 +13,7 @@ from smartrelay.errors import AddressError
 _ATEXT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-/=?^_`{|}~")
 _ATEXT_AND_DOT = _ATEXT | {"."}
 _DOMAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+LOCALHOST = ("localhost", "localhost.localdomain")
 _LONGEST = 1000
 """RFC 5321 section 4.5.3.1 promises 256 octets for a path; longer may be tried, but not without bound."""
 
@@ -67,10 +68,25 @@ def domain_of(address: str) -> str:
 
 
 def qualified(address: str, domain: str) -> str:
-    """A canonical address completed with `domain` where it has none (RFC 6409 section 4.2: single labels only)."""
-    if not domain or split(address)[1] is not None:
+    """A canonical address completed with `domain` where it has none or that of a loop-back interface, which means nothing
+    to others (RFC 6409 section 4.2: single labels only)."""
+    local, own = split(address)
+    if not domain or (own is not None and own.lower() not in LOCALHOST):
         return address
-    return canonical(f"{address}@{domain}")
+    return canonical(f"{local}@{domain}")
+
+
+def unquoted(local: str) -> str:
+    """What a local part means: a quoted-string without its quotes and backslashes."""
+    if local[:1] != '"':
+        return local
+    out, position, inside = "", 0, local[1:-1]
+    while position < len(inside):
+        if inside[position] == "\\":
+            position += 1
+        out += inside[position : position + 1]
+        position += 1
+    return out
 
 
 def joined(text: str) -> str:
@@ -110,7 +126,7 @@ def _canonical_local(local: str, address: str) -> str:
     if not local:
         raise AddressError(f"no mailbox name before the '@' in address {shown(address)}")
     if local[0] == '"':
-        content = _unquoted(local)
+        content = unquoted(local)
         if not content.isprintable():
             raise AddressError(f"control character in address {shown(address)}")
         return local if local == _quoted(content) else _quoted(content)
@@ -132,16 +148,6 @@ def _canonical_domain(domain: str, address: str) -> str:
     if not domain or not plain or "" in labels or len(domain) > 255 or not domain.isprintable():
         raise AddressError(f"no usable domain after the '@' in address {shown(address)}")
     return domain
-
-
-def _unquoted(quoted: str) -> str:
-    out, position, inside = "", 0, quoted[1:-1]
-    while position < len(inside):
-        if inside[position] == "\\":
-            position += 1
-        out += inside[position : position + 1]
-        position += 1
-    return out
 
 
 def _quoted(content: str) -> str:

@@ -16,6 +16,7 @@ from smartrelay.smtp.transcript import Listener
 
 if TYPE_CHECKING:
     from smartrelay.relay.attempt import _AttemptManager
+    from smartrelay.relay.from_policy import FromPolicy
 
 
 class SMTPManagedRelayerFactory:
@@ -37,6 +38,7 @@ class SMTPManagedRelayerFactory:
         self._stopping = stopping
         self._connector = connector
         self._listener = listener
+        self._authors = from_policy(config, hop)
         self.live: set[Session] = set()
 
     def policy(self, candidate: Candidate) -> Policy:
@@ -77,13 +79,25 @@ class SMTPManagedRelayerFactory:
         self.live.add(session)
         session.on_close = self.live.discard
         session.client.wire.on_wait = manager.connections.pace.note
-        return self.relayer(session, manager, stop, self._config.limits.max_messages_per_connection, self._stopping)
+        most = self._config.limits.max_messages_per_connection
+        return self.relayer(session, manager, stop, most, self._stopping, self._authors)
 
 
 class ESMTPManagedRelayerFactory(SMTPManagedRelayerFactory):
     """Opens ESMTP sessions."""
 
     relayer = ESMTPManagedRelayer
+
+
+def from_policy(config: Config, hop: NextHop) -> "FromPolicy | None":
+    """The From policy for what goes to this next hop, None for none."""
+    own = hop.relay.from_rules
+    rules = config.submit.from_rules if own is None else own
+    if not rules:
+        return None
+    from smartrelay.relay.from_policy import FromPolicy
+
+    return FromPolicy(rules, hop.relay.original_from or config.submit.original_from)
 
 
 def factory_for(

@@ -12,7 +12,11 @@ from smartrelay.smtp.session import Session
 from smartrelay.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
+    from smartrelay.mail.envelope import Facts
+    from smartrelay.mail.header_edit import Text
     from smartrelay.relay.attempt import _AttemptManager
+    from smartrelay.relay.from_policy import FromPolicy
+    from smartrelay.spool.message import MessageInHand
 
 _EARLY = (Phase.RSET, Phase.MAIL)
 
@@ -39,8 +43,8 @@ class ManagedRelayerMixin:
 class SMTPManagedRelayer(ManagedRelayerMixin):
     """One session of plain SMTP: HELO, no extension, one message after the other (RFC 5321 section 4.1.4).
 
-    most: messages in one session. completed: how many went through. last_trouble: what ended it, if anything did. retired:
-    whether it ended because there were too many.
+    most: messages in one session. authors: whose mail it is said to be, None for whose it says it is. completed: how many went
+    through. last_trouble: what ended it, if anything did. retired: whether it ended because there were too many.
     """
 
     extended = False
@@ -52,6 +56,7 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         stop: Stop,
         most: int,
         stopping: threading.Event,
+        authors: "FromPolicy | None" = None,
     ) -> None:
         self.manager = manager
         self.session = session
@@ -60,6 +65,7 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         self.retired = False
         self._left = most
         self._stopping = stopping
+        self._authors = authors
         self._in_hand: list[Consignment] = []
 
     @property
@@ -92,16 +98,27 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         self._in_hand.append(consignment)
         consignment.started = self.manager.clock()
         envelope = consignment.message.envelope
+        reverse_path, text, facts = self._as_sent(consignment.message)
         recipients = [envelope.recipients[index] for index in consignment.recipients]
         return Transaction(
-            envelope.reverse_path,
+            reverse_path,
             [(recipient.address, recipient.notify, recipient.orcpt) for recipient in recipients],
-            consignment.message.text,
-            envelope.facts,
+            text,
+            facts,
             envelope.ret,
             envelope.envid,
             consignment,
         )
+
+    def _as_sent(self, message: "MessageInHand") -> "tuple[str, Text, Facts]":
+        """Reverse-path, text and its facts, as the From policy has them."""
+        envelope = message.envelope
+        if self._authors is not None:
+            try:
+                return self._authors.outgoing(envelope, message.text)
+            except OSError:
+                pass  # who reads the text next is told
+        return envelope.reverse_path, message.text, envelope.facts
 
     def _tell(self, wanted: Transaction, answers: dict[int, Answer]) -> None:
         """What the session says of some of a message's recipients, by their place in the transaction."""

@@ -61,7 +61,7 @@ class _Command(Submission):
     def __init__(self, options: Options, settings: Settings, uid: int) -> None:
         super().__init__(settings, uid, f"by {settings.hostname} (smartrelay, from userid {uid})")
         self.options = options
-        self.ret, self.envid = options.ret, options.envid
+        self.ret, self.envid, self.passed_on = options.ret, options.envid, options.passed_on
         self.login = ""
 
     def named_recipients(self) -> None:

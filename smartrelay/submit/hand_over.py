@@ -9,7 +9,7 @@ Loaded by who needs it; `_socket`, because `socket` takes as long as the whole e
 import _socket
 import time
 
-from smartrelay.errors import AddressError, DataError, NotPermitted, SmartRelayError, TooLarge, TryAgain
+from smartrelay.errors import AddressError, DataError, NoMailbox, NotPermitted, SmartRelayError, TooLarge, TryAgain
 from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.settings import Settings
 
@@ -31,7 +31,7 @@ _TOGETHER = 100
 _FAILURES: dict[str, type[SmartRelayError]] = {
     "5.3.4": TooLarge,
     "5.7.1": NotPermitted,
-    "5.1.1": AddressError,
+    "5.1.1": NoMailbox,
     "5.1.3": AddressError,
 }
 
@@ -42,7 +42,7 @@ class _Closed(Exception):
 
 class HandOver:
     """What `spool.durable.Draft` is to an owner: `write`, `commit`, `discard`. queue_id: what the other side calls it, after
-    `commit`. refusal: why we cannot write ourselves; raised where there is nobody to hand over to.
+    `commit`. refusal: why we cannot write ourselves; raised where there is no socket.
 
     Raises TryAgain where nobody takes it now, and what the other side says against it.
     """
@@ -57,8 +57,6 @@ class HandOver:
         clock: "Callable[[], float]" = time.monotonic,
     ) -> None:
         self._path = settings.submit_socket
-        if not self._path:
-            raise refusal
         self._envelope = envelope
         self._refusal = refusal
         self._buffer = bytearray()

@@ -3,6 +3,9 @@
 Where a line ends decides where a message ends, so it is decided once (RFC 5321 section 2.3.8): on a socket only CRLF is a
 line end, and only CRLF.CRLF ends a message, whatever else looks like it. On a pipe, where Unix programs talk, the first line
 decides for the whole session: LF or CRLF, never both. How the octets were cut on their way makes no difference.
+
+A bare LF in a text is taken for what its sender meant, a line end, once it is known where the text ends: scripts hand bytes to
+smtplib as they are. It doubles the dots behind those too.
 """
 
 CRLF, LF = b"\r\n", b"\n"
@@ -17,10 +20,7 @@ class BadLine(ValueError):
 
 
 class Inflow:
-    """Octets in, pieces out. tolerant: LF may end a line. longest: octets that a command line may have.
-
-    bare_lf, bare_cr: whether the text so far had any that is no line end.
-    """
+    """Octets in, pieces out. tolerant: LF may end a line. longest: octets that a command line may have."""
 
     __slots__ = (
         "_at",
@@ -32,8 +32,6 @@ class Inflow:
         "_overlong",
         "_tolerant",
         "_undecided",
-        "bare_cr",
-        "bare_lf",
     )
 
     def __init__(self, *, tolerant: bool, longest: int) -> None:
@@ -45,7 +43,6 @@ class Inflow:
         self._overlong = False
         self._held = b""
         self._before_text = 0
-        self.bare_lf = self.bare_cr = False
 
     def feed(self, data: bytes) -> None:
         """More of what the client sent."""
@@ -84,7 +81,6 @@ class Inflow:
         """A message's text begins: behind a line end, so that a lone dot may be the first line."""
         self._held = self._end
         self._before_text = len(self._end)
-        self.bare_lf = self.bare_cr = False
 
     def text(self) -> tuple[bytes, bool]:
         """What is there of the text, with LF line ends and without the dots of transparency (RFC 5321 section 4.5.2), and
@@ -97,18 +93,18 @@ class Inflow:
             piece, self._held = data[: stop + len(end)], b""
             self._buffer, self._at = data[stop + len(mark) :], 0
         else:
-            cut = len(data) - _overlap(data, mark)
-            if data[cut - 1 : cut] == b"\r":
-                cut -= 1
+            cut = _decided(data, len(data) - _overlap(data, mark))
             piece, self._held = data[:cut], data[cut:]
             self._buffer, self._at = b"", 0
         if not piece:
             return b"", stop >= 0
+        if end == CRLF and b"\n.." in piece:
+            piece = CRLF.join(line.replace(b"\n..", b"\n.") for line in piece.split(CRLF))
         piece = piece.replace(end + b".", end)
         if self._before_text:
             piece = piece[self._before_text :]
             self._before_text = 0
-        return self._stored(piece), stop >= 0
+        return piece.replace(CRLF, LF), stop >= 0
 
     def chunk(self, wanted: int) -> tuple[bytes, int]:
         """What is there of a chunk of which `wanted` octets are to come, with LF line ends, and how many octets that was."""
@@ -118,27 +114,26 @@ class Inflow:
         self._held = b""
         if piece.endswith(b"\r"):
             piece, self._held = piece[:-1], b"\r"
-        return self._stored(piece), len(data)
+        return piece.replace(CRLF, LF), len(data)
 
     def begin_chunks(self) -> None:
         """A message in chunks begins."""
         self._held = b""
-        self.bare_lf = self.bare_cr = False
 
     def last(self) -> bytes:
         """What the end of the last chunk leaves over: a CR behind which nothing came."""
         left, self._held = self._held, b""
-        self.bare_cr = self.bare_cr or bool(left)
         return left
-
-    def _stored(self, piece: bytes) -> bytes:
-        """`piece`, which does not end within a line end, in the store's form."""
-        pairs = piece.count(CRLF)
-        self.bare_lf = self.bare_lf or (self._end == CRLF and piece.count(LF) != pairs)
-        self.bare_cr = self.bare_cr or piece.count(b"\r") != pairs
-        return piece.replace(CRLF, LF)
 
 
 def _overlap(data: bytes, mark: bytes) -> int:
     """Octets at the end of `data` that may be the beginning of `mark`."""
     return next((length for length in range(len(mark) - 1, 0, -1) if data.endswith(mark[:length])), 0)
+
+
+def _decided(data: bytes, cut: int) -> int:
+    """Up to where `data[:cut]` cannot be changed by what comes next: by a line feed, or by dots behind one."""
+    for end in (b"\n.", b"\n", b"\r"):
+        if data.endswith(end, 0, cut):
+            cut -= len(end)
+    return cut

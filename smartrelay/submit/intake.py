@@ -65,6 +65,7 @@ class Intake:
         trace = f"{self._caller.trace(hello)}\n\tby {settings.hostname} (smartrelay) with {protocol}"
         one = _Received(settings, uid, trace, hello)
         one.fairness, one.refusal = self._fairness, self._refusal
+        one.is_owner = self._refusal is None
         one.sender = address.qualified(sender.path, settings.domain) if sender.path else ""
         one.ret, one.envid = sender.ret, sender.envid
         return one

@@ -6,9 +6,10 @@ with `-`), options may follow addresses, `--` ends them. On the enqueue path: im
 
 from smartrelay.errors import UsageError
 
-DELIVER, SMTP, LIST, FLUSH, NEWALIASES, NOTHING, VERSION, HELP = (
+DELIVER, SMTP, VERIFY, LIST, FLUSH, NEWALIASES, NOTHING, VERSION, HELP = (
     "deliver",
     "smtp",
+    "verify",
     "list",
     "flush",
     "newaliases",
@@ -31,7 +32,7 @@ _NAMES = {
 }
 _NOT_HERE = ("smtpd", "rsmtp")
 _HEX = frozenset("0123456789ABCDEF")
-_MODES = {"m": DELIVER, "s": SMTP, "p": LIST, "i": NEWALIASES, "h": NOTHING, "H": NOTHING}
+_MODES = {"m": DELIVER, "s": SMTP, "v": VERIFY, "p": LIST, "i": NEWALIASES, "h": NOTHING, "H": NOTHING}
 _AT_ONCE = {"i": True, "f": True, "b": False, "q": False, "d": False}
 """The delivery modes: whether one attempt is wanted at once. Background has no meaning without a daemon: it queues."""
 
@@ -40,8 +41,10 @@ _BAD_MODES = {"d": _NO_DAEMON, "D": _NO_DAEMON, "l": _NO_DAEMON}
 
 
 class Options:
-    """What one command line asks for. sender: -f as given, None when absent. dot_ends: a lone dot ends the message. at_once:
-    whether the delivery mode asks for an attempt at once, None where none was given. at_keyboard: such an attempt follows."""
+    """What one command line asks for. sender: -f as given, None when absent. dot_ends: a lone dot ends the message. passed_on:
+    it did not begin here. only: of a pass, "I", "R" or "S" and what the queue id, a recipient or the sender has in it. quiet:
+    only the exit code tells of errors. at_once: whether the delivery mode asks for an attempt at once, None where none was
+    given. at_keyboard: such an attempt follows."""
 
     __slots__ = (
         "at_keyboard",
@@ -53,7 +56,10 @@ class Options:
         "full_name",
         "mode",
         "notify",
+        "only",
         "operands",
+        "passed_on",
+        "quiet",
         "ret",
         "sender",
         "spool",
@@ -66,6 +72,9 @@ class Options:
         self.full_name = ""
         self.from_header = False
         self.dot_ends = True
+        self.passed_on = False
+        self.only = ""
+        self.quiet = False
         self.verbose = False
         self.at_once: bool | None = None
         self.at_keyboard = False
@@ -95,8 +104,10 @@ def parse(arguments: list[str]) -> Options:
             _group(options, word[1:], words)
         else:
             options.operands.append(word)
-    if options.operands and options.mode not in (DELIVER, LIST):
+    if options.operands and options.mode in (SMTP, FLUSH, NEWALIASES, NOTHING):
         raise UsageError(f"the mode {options.mode!r} takes no addresses")
+    if options.mode == VERIFY and not options.operands:
+        raise UsageError("-bv needs an address to verify")
     return options
 
 
@@ -138,17 +149,23 @@ def _flag(options: Options, letter: str) -> None:
         options.from_header = True
     elif letter == "v":
         options.verbose = True
+    elif letter == "G":
+        options.passed_on = True
     elif letter == "I":
         options.mode = NEWALIASES
 
 
 def _glued(options: Options, letter: str, value: str) -> None:
     if letter == "q":
-        if value[:1] not in ("", "f") and not value[0].isdigit():
-            raise UsageError(f"-q{ascii(value)[1:-1]} is not known here; use `smartrelay flush` with --domain or --sender")
+        if value[:1] in tuple("IRS") and len(value) > 1:
+            options.only = value
+        elif value[:1] not in ("", "f") and not value[0].isdigit():
+            raise UsageError(f"-q{ascii(value)[1:-1]} is not known here; -qI, -qR and -qS take a part of an id or address")
         options.mode = FLUSH
     elif letter == "d" and value.startswith("0.1"):
         options.mode = VERSION
+    elif letter == "e":
+        options.quiet = value == "q"
 
 
 def _valued(options: Options, letter: str, value: str) -> None:
@@ -163,6 +180,8 @@ def _valued(options: Options, letter: str, value: str) -> None:
             options.dot_ends = False
         elif value.startswith("d"):
             options.at_once = _AT_ONCE.get(value[1:2], options.at_once)
+        elif value.startswith("e"):
+            options.quiet = value == "eq"
     elif letter == "b":
         _mode(options, value)
     elif letter == "B":
@@ -175,7 +194,8 @@ def _valued(options: Options, letter: str, value: str) -> None:
 def _mode(options: Options, value: str) -> None:
     if value not in _MODES:
         raise UsageError(_BAD_MODES.get(value, f"the mode -b{ascii(value)[1:-1]} is not known here"))
-    options.mode = _MODES[value]
+    if options.mode != VERSION:  # `-d0.1 -bv root` is how scripts ask which program this is
+        options.mode = _MODES[value]
 
 
 def _dsn(options: Options, letter: str, value: str) -> None:

@@ -34,11 +34,7 @@ def serve(config: str, spool: str) -> int:
     if caller is None:
         _write(_OUT, b"554 5.7.1 Mail is taken only from programs on this host\r\n")
         return EX_NOPERM
-    rules = (
-        Rules.on_socket(found.hostname, found.max_message_size, remote=True)
-        if remote
-        else Rules(found.hostname, found.max_message_size, tolerant=True)
-    )
+    rules = Rules(found.hostname, found.max_message_size, tolerant=not remote, one_at_a_time=remote)
     session = Session(rules, Intake(found, caller, refusal=refusal), report)
     try:
         converse(session, rules.patience)
@@ -86,7 +82,9 @@ def load(spool: str) -> None:
     """For root, which becomes the spool's owner: what may be asked for later. The interpreter may lie where nobody else can
     read it."""
     if not posix.getuid() and access.changes_owner(spool):
-        import smartrelay.maillog  # noqa: F401
+        import smartrelay.mail.address_list
+        import smartrelay.maillog
+        import smartrelay.submit.aliases  # noqa: F401
 
 
 def converse(session: Session, patience: float, source: int = _IN, target: int = _OUT) -> None:

@@ -7,6 +7,7 @@ from smartrelay.errors import (
     AddressError,
     ConfigError,
     DataError,
+    NoMailbox,
     NoSpace,
     NotPermitted,
     SmartRelayError,
@@ -60,6 +61,7 @@ _TROUBLES: list[tuple[type[SmartRelayError], str]] = [
     (NoSpace, "452 4.3.1"),
     (TryAgain, "451 4.3.0"),
     (NotPermitted, "550 5.7.1"),
+    (NoMailbox, "550 5.1.1"),
     (ConfigError, "451 4.3.5"),
 ]
 OURS = "451 4.3.0"
@@ -77,10 +79,9 @@ def reply_to(error: SmartRelayError, *, address: str = RECIPIENT_ADDRESS) -> str
 
 class Rules:
     """What holds for a session. name: what we call ourselves. max_size: octets that a message may have. tolerant: a pipe, where
-    LF may end lines and no one has to say hello. refuse_bare_cr, refuse_bare_lf: what is no line end spoils a message.
-    one_at_a_time: who says more before EHLO or DATA was answered does not speak SMTP. patience: seconds to wait for the
-    next octets (section 4.5.3.2.7). most_errors, most_idle: commands refused, and those that do nothing, without a message
-    accepted in between."""
+    LF may end lines and no one has to say hello. one_at_a_time: a port, where who says more before EHLO or DATA was answered
+    does not speak SMTP. patience: seconds to wait for the next octets (section 4.5.3.2.7). most_errors, most_idle: commands
+    refused, and those that do nothing, without a message accepted in between."""
 
     __slots__ = (
         "max_size",
@@ -89,8 +90,6 @@ class Rules:
         "name",
         "one_at_a_time",
         "patience",
-        "refuse_bare_cr",
-        "refuse_bare_lf",
         "tolerant",
     )
 
@@ -103,8 +102,6 @@ class Rules:
         max_size: int,
         *,
         tolerant: bool = False,
-        refuse_bare_cr: bool = False,
-        refuse_bare_lf: bool = False,
         one_at_a_time: bool = False,
         patience: float = 300.0,
         most_errors: int = 20,
@@ -113,15 +110,7 @@ class Rules:
         self.name = name
         self.max_size = max_size
         self.tolerant = tolerant
-        self.refuse_bare_cr = refuse_bare_cr
-        self.refuse_bare_lf = refuse_bare_lf
         self.one_at_a_time = one_at_a_time
         self.patience = patience
         self.most_errors = most_errors
         self.most_idle = most_idle
-
-    @classmethod
-    def on_socket(cls, name: str, max_size: int, *, remote: bool) -> "Rules":
-        """Those of a socket. remote: a port; on a UNIX socket our own sendmail command speaks, and a bare CR is no reason to
-        refuse what root may send."""
-        return cls(name, max_size, refuse_bare_lf=True, refuse_bare_cr=remote, one_at_a_time=remote)

@@ -153,7 +153,7 @@ class Server:
 
     def _converse(self, connection: _socket.socket, caller: Caller) -> None:
         settings = self._settings
-        rules = Rules.on_socket(settings.hostname, settings.max_message_size, remote=bool(caller.literal))
+        rules = Rules(settings.hostname, settings.max_message_size, one_at_a_time=bool(caller.literal))
         session = Session(rules, Intake(settings, caller, self._fairness), self._report)
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN)

@@ -305,10 +305,6 @@ class Session:
 
     def _finish(self) -> bool:
         """The end of a message; whether it was accepted."""
-        rules, inflow = self._rules, self._inflow
-        bare = (inflow.bare_lf and rules.refuse_bare_lf) or (inflow.bare_cr and rules.refuse_bare_cr)
-        if not self._refusal and bare:
-            self._refusal = "554 5.6.0 The message has a line end that is not CRLF"
         one = self._refusal or self._committed()
         if self._refusal:
             self._drop()

@@ -10,18 +10,17 @@ import posix
 import time
 
 from smartrelay.errors import NoSpace, SmartRelayError, SpoolError, TooLarge, TooManyRecipients
-from smartrelay.mail import address, header
+from smartrelay.mail import header
 from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.settings import Settings
 from smartrelay.spool import access, queue_id
 from smartrelay.spool.durable import Draft, remove
+from smartrelay.submit import completion
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from smartrelay.submit.aliases import Expansion
     from smartrelay.submit.hand_over import HandOver
-
-_DROPPED = (b"bcc", b"resent-bcc", b"return-path", b"content-length")
-"""Fields that never leave: hidden recipients (RFC 5322 section 3.6.3), and what only a final delivery may write."""
 
 
 def check_space(settings: Settings, wanted: int = 0) -> None:
@@ -40,10 +39,16 @@ class Submission:
 
     The header is kept until it is whole, and completed; from then on pieces go to the disk. Whatever is raised is a
     SmartRelayError with the sentence for whoever hands it in; nothing is in `new/` then. uid: whose message it is. trace: how
-    it came, for its Received field. hello: what whoever brings it is called, "" for this host.
+    it came, for its Received field. hello: what whoever brings it is called, "" for this host. passed_on: it did not begin
+    here.
 
-    Who may not write to the spool hands it over to a process that may (`hand_over`), by the same three calls.
+    A local recipient is replaced by those who get its mail (`aliases`), once this process is the spool's owner. Who may not
+    write to the spool hands the message over to a process that may (`hand_over`), by the same three calls.
     """
+
+    passed_on = False
+    is_owner = False
+    """Whether this process may write to the spool already: then a local name that nobody reads is refused when it is named."""
 
     def __init__(self, settings: Settings, uid: int, trace: str, hello: str = "") -> None:
         self.settings = settings
@@ -54,24 +59,52 @@ class Submission:
         self.recipients: list[Recipient] = []
         self.queue_id = ""
         self._seen: set[str] = set()
+        self._has_local = False
+        self._aliases: Expansion | None = None
+        self._mailboxes: dict[str, list[str]] = {}
         self._text = bytearray()
         self._started = False
         self._boundary = header.Boundary()
         self._draft: Draft | HandOver | None = None
 
     def add(self, addresses: list[str], notify: str = "", orcpt: str = "") -> None:
-        """More recipients, as canonical addresses; a local name is completed."""
+        """More recipients, as canonical addresses or local names; each counts once."""
         for one in addresses:
-            complete = address.qualified(one, self.settings.domain)
-            local, at, domain = complete.rpartition("@")
-            key = f"{local}{at}{domain.lower()}"
-            if key not in self._seen:
-                if len(self.recipients) >= self.settings.max_recipients:
-                    raise TooManyRecipients(
-                        f"more than {self.settings.max_recipients} recipients (max_recipients); nothing was accepted"
-                    )
-                self._seen.add(key)
-                self.recipients.append(Recipient(complete, notify, orcpt))
+            if completion.is_local(one, self.settings):
+                self._has_local = True
+                if self.is_owner:
+                    self._readers(one)
+            self._add(one, notify, orcpt)
+
+    def _add(self, one: str, notify: str, orcpt: str) -> None:
+        local, at, domain = one.rpartition("@")
+        key = f"{local}{at}{domain.lower()}" if at else one
+        if key in self._seen:
+            return
+        if len(self.recipients) >= self.settings.max_recipients:
+            raise TooManyRecipients(
+                f"more than {self.settings.max_recipients} recipients (max_recipients); nothing was accepted"
+            )
+        self._seen.add(key)
+        self.recipients.append(Recipient(one, notify, orcpt))
+
+    def _readers(self, local: str) -> list[str]:
+        """Who gets the mail of a local name. Raises NoMailbox, ConfigError, TryAgain (`aliases.Expansion.of`)."""
+        if self._aliases is None:
+            from smartrelay.submit.aliases import Expansion
+
+            self._aliases = Expansion(self.settings)
+        if local not in self._mailboxes:
+            self._mailboxes[local] = self._aliases.of(local)
+        return self._mailboxes[local]
+
+    def _replace_local(self) -> None:
+        """Puts those into the place of each local recipient who get its mail; its wishes for notices are theirs then."""
+        named, self.recipients, self._seen = self.recipients, [], set()
+        for one in named:
+            local = completion.is_local(one.address, self.settings)
+            for address in self._readers(one.address) if local else [one.address]:
+                self._add(address, one.notify, one.orcpt)
 
     def write(self, piece: bytes | bytearray) -> None:
         """A piece of the text, cut anywhere."""
@@ -139,23 +172,31 @@ class Submission:
         local = time.localtime(now)
         date = header.date(tuple(local), local.tm_gmtoff)
         kept, message_id = self._complete(found, date)
-        envelope = Envelope(self.sender, self.recipients, now, self.uid, message_id, self.ret, self.envid)
         trace = f"Received: {self.trace}\n\tid {self.queue_id}; {date}\n".encode("ascii", "replace")
-        # as late as this: before, root's rights may be needed to import what the header asked for
+        if self._has_local:
+            import smartrelay.submit.aliases  # noqa: F401
+        # as late as this: before, root's rights may be needed to import what header and recipients asked for
         try:
             self._enter()
+            if self._has_local:
+                self._replace_local()
             check_space(self.settings)
-            self._draft = Draft(self.settings.spool, self.queue_id, envelope)
+            self._draft = Draft(self.settings.spool, self.queue_id, self._envelope(now, message_id))
         except access.NotTheOwner as refusal:
+            if not self.settings.submit_socket:
+                raise
             from smartrelay.submit.hand_over import HandOver
 
-            # whoever takes it writes down how it came
+            # whoever takes it knows the aliases, and writes down how it came
             trace = b""
-            self._draft = HandOver(self.settings, self.hello, envelope, refusal)
+            self._draft = HandOver(self.settings, self.hello, self._envelope(now, message_id), refusal)
         except OSError as error:
             raise _failed(error, self.settings.spool) from error
         self.write(trace + kept)
         self.write(text[body:])
+
+    def _envelope(self, now: float, message_id: str) -> Envelope:
+        return Envelope(self.sender, self.recipients, now, self.uid, message_id, self.ret, self.envid)
 
     def _judge(self, found: list[header.Field]) -> None:
         """Looks at the fields before anything is made of them."""
@@ -165,18 +206,14 @@ class Submission:
 
     def _complete(self, found: list[header.Field], date: str) -> tuple[bytes, str]:
         """The header as it is stored below its Received field, with the empty line behind it, and its Message-ID."""
-        names = {name for name, _ in found}
-        lines = [field for name, field in found if name not in _DROPPED]
-        message_id = next((header.value(field) for name, field in found if name == b"message-id"), "")
-        if b"date" not in names:
-            lines.append(f"Date: {date}\n".encode("ascii"))
-        if b"from" not in names:
-            lines.append(f"From: {self._author()}\n".encode("utf-8", "replace"))
-        if not message_id:
-            message_id = f"<{self.queue_id}@{self.settings.hostname}>"
-            lines.append(f"Message-ID: {message_id}\n".encode("ascii", "replace"))
-        lines.append(b"\n")
-        return b"".join(lines), "".join(char if " " < char < "\x7f" else "?" for char in message_id[:250])
+        message_id = completion.message_id_of(found)
+        if self.passed_on:
+            kept = completion.passed_on(found)
+        else:
+            own = f"<{self.queue_id}@{self.settings.hostname}>"
+            kept = completion.completed(found, date, own, self.settings.domain, self._author)
+            message_id = message_id or own
+        return kept + b"\n", "".join(char if " " < char < "\x7f" else "?" for char in message_id[:250])
 
     def _author(self) -> str:
         """The From field of a message without one."""

@@ -225,7 +225,8 @@ class Machine:
     def configure(self, *tables: str, top: str = "") -> None:
         """Write the configuration: `tables` below the settings that all tests share; `top`: more of those."""
         with open(self.config, "w", encoding="utf-8") as file:
-            file.write(f'hostname = "{HOSTNAME}"\ndomain = "{DOMAIN}"\nmin_free_space = 0\n{top}\n')
+            own = "" if "aliases =" in top else f'aliases = "{self.folder}/aliases"\n'
+            file.write(f'hostname = "{HOSTNAME}"\ndomain = "{DOMAIN}"\nmin_free_space = 0\n{own}{top}\n')
             file.write("\n".join(tables))
 
     def relay_to(self, *servers: "HasPort", more: str = "", **settings: str) -> None:

@@ -57,7 +57,7 @@ class Case:
 
 
 TABLE = [
-    # Dots. # A-070, D-002
+    # Dots. # A-070, D-002, D-065, D-066
     Case("every line with a leading dot gets one more", X + b".\n..\n.x\nx.\n", H + b"..\r\n...\r\n..x\r\nx.\r\n.\r\n"),
     Case("also the first line of a text without a header", b".x\n", b"<Received>" + NEW + b"\r\n..x\r\n.\r\n"),
     Case("-oi is -i", X + b"a\n.\nb\n", H + b"a\r\n..\r\nb\r\n.\r\n", ("-oi",)),

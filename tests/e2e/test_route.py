@@ -106,7 +106,9 @@ def test_for_programs_each_address_is_an_object_on_a_line(direct: Machine, excha
     }
     answer = {"type": "A", "outcome": "answer"}
     assert first == {
+        "mail_of": None,
         "sender": ME,
+        "sent_as": ME,
         "relay": "direct",
         "rule": {"sender": ["*"], "recipient": ["*"]},
         "passed_over": [],

@@ -108,3 +108,13 @@ def test_pythons_smtplib_sees_which_recipients_are_refused(serving: Serving) -> 
         refused = client.sendmail("me@a.example", ["you@b.example", "no one@b.example"], "Subject: x\n\nx")
     assert {address: code for address, (code, _) in refused.items()} == {"no one@b.example": 501}
     assert serving.sent()[1] == ["you@b.example"]
+
+
+def test_a_script_that_hands_bytes_to_smtplib_is_understood(serving: Serving) -> None:  # F-033 F-034
+    """`as_bytes()` has LF line ends, and smtplib sends bytes as they are, but for dots."""
+    message = EmailMessage()
+    message["Subject"], message["From"], message["To"] = "x", "me@a.example", "you@b.example"
+    message.set_content(".\n..\n.x\nend\n")
+    with smtplib.SMTP("127.0.0.1", serving.port) as client:
+        client.sendmail("me@a.example", ["you@b.example"], message.as_bytes())
+    assert serving.sent()[2].endswith(b"\n\n.\n..\n.x\nend\n\n"), "smtplib takes an LF for no end, and adds one"

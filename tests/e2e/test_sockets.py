@@ -108,6 +108,17 @@ def same(text: bytes, one: str) -> bytes:
     return re.sub(rb"(?m)^(Date: .*|Message-ID: <.*@client\.a\.example>)$", b"", below)
 
 
+def test_local_names_are_looked_up_where_the_mail_is_taken(hall: Hall) -> None:
+    aliases = f"{hall.folder}/aliases"
+    with open(aliases, "w", encoding="utf-8") as file:
+        file.write("root: admin@x.example, b@x.example\n")
+    os.chmod(aliases, 0o644)
+    hall.configure(top=f'submit_socket = "{hall.door}"\naliases = "{aliases}"')
+    for uid in (0, STRANGER):
+        one = hall.by(uid).enqueue(TEXT, "-f", "me@a.example", "root")
+        assert [each.address for each in hall.envelope(one).recipients] == ["admin@x.example", "b@x.example"]
+
+
 def test_what_is_refused_is_refused_as_it_is_to_root(hall: Hall) -> None:
     hall.configure(top=f'submit_socket = "{hall.door}"\nmax_message_size = "10K"')
     for text, arguments, code in (

@@ -188,17 +188,6 @@ def test_who_speaks_before_the_greeting_does_not_speak_smtp(serving: Callable[..
             assert [ours.hear()[:3] for _ in range(7)] == ["220", "250", "250", "250", "250", "221", ""]
 
 
-@pytest.mark.parametrize(("way", "replies"), [(Place.unix, "250"), (Place.tcp, "554")])
-def test_line_ends_are_judged_more_strictly_on_a_port(
-    serving: Callable[..., Place], way: Callable[[Place], socket.socket], replies: str
-) -> None:  # F-034 F-036
-    with talking(way(serving())) as talk:
-        talk.hear()
-        talk.say(b"EHLO c\r\n")
-        assert talk.message(b"a\rb")[:3] == replies
-        assert talk.message(b"a\nb")[:3] == "554"
-
-
 # Who is at the other end.
 
 

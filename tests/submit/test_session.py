@@ -254,21 +254,13 @@ def test_recipients_beyond_all_memory_are_for_another_message() -> None:  # F-02
     assert set(found[-10:]) == {"452 4.5.3"}
 
 
-@pytest.mark.parametrize(
-    ("rules", "text", "code"),
-    [
-        (NETWORK, b"a\nb\r\n.\r\n", "554 5.6.0"),  # F-034
-        (NETWORK, b"a\rb\r\n.\r\n", "554 5.6.0"),
-        (NEIGHBOUR, b"a\nb\r\n.\r\n", "554 5.6.0"),
-        (NEIGHBOUR, b"a\rb\r\n.\r\n", "250 2.0.0"),  # F-036: no line end, and neutralised before it is sent
-        (PIPE, b"a\nb\rc\r\n.\r\n", "250 2.0.0"),
-    ],
-)
-def test_what_is_no_line_end_spoils_a_message_on_a_socket(rules: Rules, text: bytes, code: str) -> None:
+@pytest.mark.parametrize("rules", [NEIGHBOUR, NETWORK, PIPE])
+def test_what_is_no_line_end_ends_no_message_and_spoils_none(rules: Rules) -> None:  # F-034 F-036
+    """LF is a line end in the store, once it is known where the text ends; CR is neutralised before it is sent."""
     tray = Tray()
     one = session(tray, rules)
-    assert codes(said(one, HELLO, MAIL, RCPT, b"DATA\r\n", text, b"NOOP\r\n"))[-2:] == [code, "250 2.0.0"]
-    assert len(tray.messages) == (code[0] == "2")
+    assert codes(said(one, HELLO, MAIL, RCPT, b"DATA\r\n", b"a\nb\rc\n..\nd\r\n.\r\n", b"NOOP\r\n"))[-2:] == ["250 2.0.0"] * 2
+    assert [message.text for message in tray.messages] == [b"a\nb\rc\n.\nd\n"]
 
 
 @pytest.mark.parametrize("rules", [NEIGHBOUR, NETWORK])
@@ -277,8 +269,7 @@ def test_nothing_is_smuggled_in_behind_an_end_that_is_none(rules: Rules, end: by
     tray = Tray()
     one = session(tray, rules)
     said(one, HELLO, MAIL, RCPT, b"DATA\r\n", b"x" + end + MAIL + RCPT + b"DATA\r\nevil\r\n.\r\n")
-    assert len(tray.messages) <= 1
-    assert not [message for message in tray.messages if not message.text.startswith(b"x")]
+    assert [message.text[:1] for message in tray.messages] == [b"x"]
 
 
 def test_a_command_that_ends_in_a_bare_line_feed_ends_the_session_on_a_socket() -> None:  # F-034

@@ -59,8 +59,8 @@ class Tray:
 
 
 PIPE = Rules("host.example.org", 1000, tolerant=True)
-NEIGHBOUR = Rules("host.example.org", 1000, refuse_bare_lf=True)
-NETWORK = Rules("host.example.org", 1000, refuse_bare_lf=True, refuse_bare_cr=True, one_at_a_time=True)
+NEIGHBOUR = Rules("host.example.org", 1000)
+NETWORK = Rules("host.example.org", 1000, one_at_a_time=True)
 
 
 def session(tray: Tray, rules: Rules = NEIGHBOUR) -> Session:
