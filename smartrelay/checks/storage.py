@@ -157,10 +157,11 @@ def _times(config: Config, now: float) -> list[Finding]:
     """The clock, by itself and by what the spool tells of it; and whether new mail waits for a pass that never comes."""
     spool, mend = config.spool, "set the clock, and let something like systemd-timesyncd keep it"
     new = os.listdir(f"{spool}/{names.NEW}")
-    waiting = [name for name in os.listdir(f"{spool}/{names.CUR}") if names.split(name)]
-    ids = [name[: queue_id.LENGTH] for name in (*new, *waiting, *os.listdir(f"{spool}/{names.HOLD}"))]
-    ahead = [one for one in ids if queue_id.is_valid(one) and queue_id.arrival(one) > now + _FUTURE]
-    late = [found[1] for name in waiting if (found := names.split(name)) and found[1] > now + config.horizon]
+    waiting = dict(found for name in os.listdir(f"{spool}/{names.CUR}") if (found := names.split(name)))
+    limit = queue_id.new(int((now + _FUTURE) * 1e6), bytes(4))  # ids sort by arrival
+    ids = (*new, *waiting, *os.listdir(f"{spool}/{names.HOLD}"))
+    ahead = [one for one in ids if one > limit and queue_id.is_valid(one)]
+    late = [due for due in waiting.values() if due > now + config.horizon]
     shown = time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(now))
     if now < RELEASED:
         clock = Finding(FAIL, "clock", f"it says {shown}, which is long ago: certificates cannot be judged", mend)
