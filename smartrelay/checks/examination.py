@@ -68,7 +68,7 @@ class _Examination:
         spool, inside = storage.enter(config.spool)
         findings = [file, *self._rules(understood)] if whole else [file]
         if whole:
-            findings += identity.findings(config, _routes(config, understood))
+            findings += identity.findings(config, self._settings, _routes(config, understood))
             findings += [*spool, *(storage.findings(config, self._clock) if inside else [])]
         findings += [finding for found in understood for finding in found.findings]
         if was_root and os.geteuid() != 0 and places is not None and starter.is_installed(places):
@@ -147,6 +147,9 @@ def _routes(config: Config, understood: list[credentials.Understood]) -> Routes 
 
 def _load() -> None:
     """Imports what is needed later while root can: the interpreter may lie where the spool's owner cannot read it."""
+    import smartrelay.mail.address_list
+    import smartrelay.mail.international  # noqa: F401
+
     dns.load()
     time.strptime("2000", "%Y")  # its first call imports how; the end of a certificate is read by it
 

@@ -80,8 +80,8 @@ def test_all_is_good_and_nothing_is_touched(furnished: Machine, smtp_server: Sta
     assert (result.code, result.errors, {status for status, _, _ in found}) == (0, "", {"ok"})
     host = f"work localhost:{server.port}"
     assert [what for _, what, _ in found] == [
-        "configuration", "hostname", "domain", "postmaster", "spool", "spool", "space", "corrupt", "clock", "secret work",
-        f"host {host}", f"certificate {host}",
+        "configuration", "hostname", "domain", "postmaster", "aliases", "spool", "spool", "space", "corrupt", "clock",
+        "secret work", f"host {host}", f"certificate {host}",
     ]  # fmt: skip
     told = {what: words for _, what, words in found}
     assert told["hostname"].endswith(HOSTNAME)
@@ -436,6 +436,22 @@ def test_the_postmaster(machine: Machine, smtp_server: Start, top: str, kinds: l
     server = smtp_server()
     machine.configure(relay(url(server, "smtp"), recipient='["*.example"]'), top=top)
     assert [(status, what) for status, what, _ in check(machine)] == [("warn", kind) for kind in kinds]
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "words"),
+    [
+        ("root: her@d.example, him@d.example\n", "ok", "mail for root goes to her@d.example, him@d.example"),
+        ("other: x@d.example\n", "ok", "mail for root goes to admin@d.example"),
+        ('root: "|/bin/cat"\n', "fail", "hands mail to a program, which is not done here; write an address"),
+    ],
+)
+def test_who_reads_the_mail_for_root(machine: Machine, text: str, status: str, words: str) -> None:
+    """Cron's, say: by the file of aliases, else the postmaster; an alias that cannot be used is an error."""
+    Path(machine.folder, "aliases").write_text(text, encoding="ascii")
+    machine.configure(top=POSTMASTER)
+    ((found, said),) = [(each[0], each[2]) for each in lines(machine.run("check")) if each[1] == "aliases"]
+    assert found == status and words in said
 
 
 @pytest.mark.parametrize(
