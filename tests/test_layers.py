@@ -35,6 +35,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "smtp": frozenset({"errors", "config", "mail", "maillog"}),
     "relay": frozenset({"errors", "config", "values", "mail", "maillog", "spool", "routing", "smtp"}),
     "installation": frozenset({"errors", "config", "settings"}),
+    "checks": frozenset({"errors", "duration", "secret", "config", "settings", "mail", "spool", "routing", "smtp"})
+    | {"submit", "relay", "installation"},
     "door": frozenset({"errors", "settings", "maillog", "submit"}),
 }
 MAY_IMPORT["cli"] = frozenset(MAY_IMPORT) - {"door"}

@@ -16,6 +16,7 @@ _COMMANDS = {
     "queue": "smartrelay.cli.queue:queue",
     "hosts": "smartrelay.cli.hosts:hosts",
     "route": "smartrelay.cli.route:route",
+    "check": "smartrelay.cli.check:check",
     "setup": "smartrelay.cli.setup:setup",
     "demo": "smartrelay.cli.demo:demo",
     "mailq": "smartrelay.cli.mailq:mailq",
@@ -28,6 +29,7 @@ _SUMMARIES = {
     "queue": "Look at the queue, and act on messages in it.",
     "hosts": "Look at the bad-host memory, and take hosts off it.",
     "route": "Say by which rule and to which hosts mail for an address goes.",
+    "check": "Try every part of the configuration, without sending anything.",
     "setup": "Put units, links, user and spool in their places, or take them away.",
     "demo": "Show the main job with nothing set up.",
 }

@@ -97,14 +97,15 @@ def _load_what_a_new_spool_needs(spool: str) -> None:
 
 def _refuse(spool: str, owner: int, direct: bool) -> None:
     if direct:
-        raise NotTheOwner(f"the spool {spool} belongs to {_name(owner)}, not to {_name(posix.geteuid())}", EX_NOPERM)
+        raise NotTheOwner(f"the spool {spool} belongs to {user(owner)}, not to {user(posix.geteuid())}", EX_NOPERM)
     raise NotTheOwner(
-        f"only root and {_name(owner)} may write to the spool {spool}; "
+        f"only root and {user(owner)} may write to the spool {spool}; "
         "name a spool of your own with --spool or $SMARTRELAY_SPOOL"
     )
 
 
-def _name(uid: int) -> str:
+def user(uid: int) -> str:
+    """A user as a person knows them."""
     import pwd
 
     try:
