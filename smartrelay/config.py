@@ -314,7 +314,9 @@ _LIMITS: dict[str, Callable[[Any], Any]] = {
 _AUTH: dict[str, Callable[[Any], Any]] = {
     "user": values.text,
     "secret": values.text,
-    "mechanism": values.one_of("auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "external"),
+    "mechanism": values.one_of(
+        "auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "external", "oauthbearer", "xoauth2"
+    ),
     "secret_mode": values.any_mode,
 }
 _FIELDS = {"secret_mode": "any_mode", "from": "from_rules"}

@@ -16,6 +16,7 @@ from smartrelay.config import Timeouts
 from smartrelay.mail.international import NoSuchDomainName, a_labels
 from smartrelay.smtp import tls
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble, extensions
+from smartrelay.smtp.sasl import Account
 from smartrelay.smtp.signin import sign_in
 from smartrelay.smtp.transaction import unreadable
 from smartrelay.smtp.wire import Line, SessionBroken, Wire
@@ -124,10 +125,9 @@ class SMTPClient(smtplib.SMTP):
             self.wire.transcript.secured(answer.text or self.tls)
         return answer
 
-    def authenticate(self, user: str, secret: str, mechanism: str = "auto", *, certificate: bool = False) -> Answer:
+    def authenticate(self, account: Account, mechanism: str = "auto", *, certificate: bool = False) -> Answer:
         """Signs in; see `signin.sign_in`."""
-        offered = self.extensions.get("AUTH", "")
-        return sign_in(self.wire, offered, user, secret, mechanism=mechanism, certificate=certificate)
+        return sign_in(self.wire, self.extensions.get("AUTH", ""), account, mechanism=mechanism, certificate=certificate)
 
     def send_content(
         self,
