@@ -33,7 +33,8 @@ class Relay(NamedTuple):
     """One `[[relay]]` rule. sender, recipient: globs over envelope addresses. hosts: relay URLs or "mx", in groups of equals,
     tried in order. source_address: own addresses to connect from, of either family. pipeline_window: 0 for that of [limits].
     port: where the URL names none, 0 for the usual one. max_connections: at once for all that this rule sends, 0 for no more
-    than [limits] has. rate: its own budget, beside that of [limits]. tls: what mail exchangers must do."""
+    than [limits] has. rate: its own budget, beside that of [limits]. tls: what mail exchangers must do.
+    where: the beginning of a sentence about it."""
 
     name: str
     hosts: tuple[tuple[str, ...], ...]

@@ -59,9 +59,10 @@ def texts(value: object) -> tuple[str, ...]:
 
 def hosts(value: object) -> tuple[tuple[str, ...], ...]:
     """Relay URLs in the order in which they are tried; a list in the list: equals, whose order is drawn by lot."""
-    if not isinstance(value, list) or not value:
+    groups = [item if isinstance(item, list) else [item] for item in value] if isinstance(value, list) else []
+    if not groups or not all(group and all(isinstance(url, str) for url in group) for group in groups):
         raise ValueError('must be a list of strings such as ["smtp+tls://smtp.example.org"], or of lists of equals')
-    return tuple(texts(item if isinstance(item, list) else [item]) for item in value)
+    return tuple(texts(group) for group in groups)
 
 
 def nameservers(value: object) -> tuple[str, ...]:

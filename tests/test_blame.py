@@ -75,7 +75,7 @@ def test_a_reply_of_no_kind_or_none_at_all_defers_the_message() -> None:
 
 @pytest.mark.parametrize("phase", BEFORE_MAIL)
 def test_before_mail_nothing_is_the_messages_fault(phase: Phase) -> None:  # A-003 A-005 A-006 A-011
-    for trouble in set(Trouble) - {Trouble.STOPPED, Trouble.CONTENT, Trouble.UNTOUCHED}:
+    for trouble in set(Trouble) - {Trouble.STOPPED, Trouble.CONTENT, Trouble.UNTOUCHED, Trouble.NO_ROOM}:
         assert troubled(phase, trouble).scope in (Scope.HOST, Scope.ACCOUNT)
     if phase is not Phase.TLS:  # the hand-shake has no replies
         for code in (421, 450, 500, 521, 554):
@@ -160,7 +160,7 @@ def test_texts_are_printable_and_bounded(phase: Phase, code: int, lines: list[st
 # What a deferral rests on (law 11): only who was asked may say the last word
 
 ACCOUNT_TROUBLES = {Trouble.NO_TLS, Trouble.CERTIFICATE, Trouble.NO_MECHANISM, Trouble.CONFIGURATION}
-OUR_DOING = {Trouble.UNTOUCHED, Trouble.STOPPED}
+OUR_DOING = {Trouble.UNTOUCHED, Trouble.STOPPED, Trouble.NO_ROOM}
 
 
 @pytest.mark.parametrize("phase", Phase)

@@ -24,7 +24,7 @@ D = "u@d.example"
 
 def direct(*hosts: str, **more: Any) -> Relay:
     """A rule that sends mail to the exchangers of each domain, or to what else is named."""
-    return Relay("direct", tuple((host,) for host in hosts or ("mx",)), "/c.toml: [[relay]] direct:", **more)
+    return Relay("direct", tuple((host,) for host in hosts or ("mx",)), "/c.toml: [[relay]] direct: ", **more)
 
 
 @pytest.fixture

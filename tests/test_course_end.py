@@ -28,7 +28,9 @@ CERTIFICATE = Answer(Phase.TLS, trouble=Trouble.CERTIFICATE, text="certificate r
 class Way:
     """The course of a relay with these hosts, and a memory for bad hosts that lasts for a day."""
 
-    def __init__(self, folder: Path, clock: FakeClock, *hosts: str, dns: DnsServer | None = None) -> None:
+    def __init__(
+        self, folder: Path, clock: FakeClock, *hosts: str, dns: DnsServer | None = None, forgiving: bool = False
+    ) -> None:
         self.clock = clock
         self.memory = BadHosts(os.fspath(folder / "hosts.json"), nullcontext, timeout=DAY, clock=clock, warn=pytest.fail)
         relay = Relay("work", tuple((host,) for host in hosts), "w:")
@@ -38,6 +40,7 @@ class Way:
             calculator,
             self.memory,
             9,
+            forgiving=forgiving,
             offline=lambda: False,
             unresolved=lambda: False,
             shuffle=lambda each: None,
@@ -45,7 +48,7 @@ class Way:
         )
         hop = routes.next_hop("s@a.example", "r@b.example")
         assert hop is not None
-        self.course = Course(hop, self.hosts)
+        self.course = Course(hop, self.hosts, clock)
 
     def ends(self, *answers: Answer) -> Status:
         """What the mail's status is when each host that may be connected to has ended like this."""
@@ -121,3 +124,106 @@ def test_a_domain_whose_every_exchanger_refuses_takes_no_mail_and_a_relay_makes_
         {"b.example": ["MX 1 m.b.example", "MX 2 n.b.example"], "m.b.example": ["A 127.0.0.1"], "n.b.example": ["A 127.0.0.1"]}
     ) as dns:
         assert Way(tmp_path, clock, "mx", dns=dns).ends(no, no).action == FAILED
+
+
+def test_a_connection_for_which_we_had_no_descriptor_says_nothing_of_the_host(tmp_path: Path, clock: FakeClock) -> None:
+    """Laws 5 and 11: the mail waits, does not expire by it, and others go there."""
+    way = Way(tmp_path, clock, ONE)
+    status = way.ends(Answer(Phase.CONNECT, trouble=Trouble.NO_ROOM, text="too many open files"))
+    assert (status.action, status.basis, way.memory.entries()) == (DEFERRED, OURS, [])
+
+
+# A pass that goes on
+
+
+def test_a_host_that_failed_may_be_asked_again_when_its_probe_is_due(tmp_path: Path, clock: FakeClock) -> None:
+    """C-010: a pass can last for hours (another host hangs); a relay that was away for ten seconds costs a minute all the same.
+    What waited when it failed has been put off by then, so no message goes there twice."""
+    way = Way(tmp_path, clock, ONE, OTHER)
+    way.ends(REFUSED, REFUSED)
+    way.course.begin_again()
+    assert way.course.from_stop(0) is None
+    clock.advance(60)
+    stop = way.course.from_stop(0)
+    assert stop is not None and stop[0] == 0
+
+
+def test_a_host_that_failed_may_be_asked_again_when_it_is_forgotten(tmp_path: Path, clock: FakeClock) -> None:
+    """A running pass sees `hosts reset`, and that another next hop has reached the host."""
+    way = Way(tmp_path, clock, ONE, OTHER)
+    way.ends(REFUSED, REFUSED)
+    way.memory.reset(["other.example"])
+    way.course.begin_again()
+    stop = way.course.from_stop(0)
+    assert stop is not None and stop[0] == 1
+
+
+def test_a_message_is_not_taken_to_a_host_twice(tmp_path: Path, clock: FakeClock) -> None:
+    """Though its probe is due again before the last host has failed."""
+    way = Way(tmp_path, clock, ONE, OTHER)
+    for number in range(2):
+        stop = way.course.from_stop(0)
+        assert stop is not None and stop[0] == number
+        way.course.leave(number, judge(REFUSED, "x"), REFUSED)
+        clock.advance(3600)
+    assert way.course.from_stop(0) is None
+
+
+def test_a_host_that_does_not_let_us_in_is_left_alone_for_the_pass(tmp_path: Path, clock: FakeClock) -> None:
+    """Law 5: each further sign-in could lock the account."""
+    way = Way(tmp_path, clock, ONE)
+    way.ends(CERTIFICATE)
+    way.course.begin_again()
+    clock.advance(DAY)
+    assert way.course.from_stop(0) is None and way.course.reason().basis == OURS
+
+
+def test_a_pass_that_tries_bad_hosts_does_not_try_them_again_and_again(tmp_path: Path, clock: FakeClock) -> None:
+    """`flush --all` asks each once, whatever comes in meanwhile; then its probe must be due as for any pass."""
+    way = Way(tmp_path, clock, ONE, forgiving=True)
+    way.memory.mark_bad("one.example:25", "was down")
+    way.ends(REFUSED)
+    way.course.begin_again()
+    assert way.course.from_stop(0) is None
+    clock.advance(60)
+    assert way.course.from_stop(0) is not None
+
+
+def test_greetings_that_say_no_are_counted_anew(tmp_path: Path, clock: FakeClock) -> None:
+    """A-003: that one of two exchangers has said so twice is no word of the other."""
+    no = Answer(Phase.GREETING, Reply(554, ("5.7.1 no",)))
+    with DnsServer(
+        {"b.example": ["MX 1 m.b.example", "MX 2 n.b.example"], "m.b.example": ["A 127.0.0.1"], "n.b.example": ["A 127.0.0.1"]}
+    ) as dns:
+        way = Way(tmp_path, clock, "mx", dns=dns)
+        assert way.ends(no, REFUSED).action == DEFERRED
+        way.course.begin_again()
+        clock.advance(60)
+        assert way.ends(no, REFUSED).action == DEFERRED
+
+
+def test_hosts_that_keep_us_waiting_are_left_for_another_pass(tmp_path: Path, clock: FakeClock) -> None:
+    """Law 7: a domain with twenty exchangers that hang does not keep the pass for a day.
+    What comes in later begins with those that were left."""
+    hung = Answer(Phase.GREETING, trouble=Trouble.TIMEOUT, text="time-out")
+    way = Way(tmp_path, clock, *(f"smtp+notls://h{number}.example" for number in range(20)))
+    for number in range(4):
+        stop = way.course.from_stop(0)
+        assert stop is not None and stop[0] == number
+        clock.advance(600)
+        way.course.leave(number, judge(hung, "x"), hung)
+    assert way.course.from_stop(0) is None
+    assert (way.course.reason().action, way.course.reason().text) == (DEFERRED, "time-out")
+    way.course.begin_again()
+    stop = way.course.from_stop(0)
+    assert stop is not None and stop[0] == 4
+
+
+def test_a_host_that_worked_for_hours_did_not_keep_us_waiting(tmp_path: Path, clock: FakeClock) -> None:
+    way = Way(tmp_path, clock, ONE, OTHER)
+    assert way.course.from_stop(0) is not None
+    clock.advance(DAY)
+    lost = Answer(Phase.RSET, trouble=Trouble.TIMEOUT, text="time-out")
+    way.course.leave(0, judge(lost, "x"), None)
+    stop = way.course.from_stop(0)
+    assert stop is not None and stop[0] == 1

@@ -149,6 +149,20 @@ def test_our_own_words_name_no_file() -> None:  # C-042
     assert said == "smtp; 550 see /postmaster"
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("550 5.1.1 kein Empfänger", "550 5.1.1 kein Empf?nger"),
+        ("550 \x1b[31mred\x07\r\nStatus: 2.0.0", "550 ?[31mred? Status: 2.0.0"),
+    ],
+)
+def test_a_servers_words_are_one_line_of_ascii(said: str, shown: str) -> None:  # C-036 C-042
+    about = origin()
+    text = written(about, [Outcome(0, Action.FAILED, REMOTE._replace(text=said), NOW)])
+    assert b"\nContent-Type: message/delivery-status\n" in text
+    assert parse(text).groups[1]["Diagnostic-Code"] == f"smtp; {shown}"
+
+
 def test_a_status_without_words_says_so() -> None:
     assert notice(status=Status(DEFERRED, "4.0.0", "")).groups[1]["Diagnostic-Code"] == "x-smartrelay; no reason is recorded"
 

@@ -210,3 +210,13 @@ def test_what_cannot_be_does_not_count(event: Event) -> None:  # C-013
 def test_text_from_a_journal_is_printable() -> None:  # A-027
     history = History(1).replay([attempt(NOW, "w", {0: status(DEFERRED, "a\x1b[31m\r\n\u2028b")})])
     assert history.last[0] is not None and history.last[0].text == "a?[31m b"
+
+
+def test_what_another_hand_wrote_into_a_journal_is_fit_for_a_terminal() -> None:
+    """A lone surrogate cannot be printed, and an escape sequence must not be."""
+    row = [0, "deferred", "4.\x1b", "t\ud800", 450, "h\x1b[31m\nNEW\tLINE\ud800", "p\n", False]
+    history = History(1).replay([{"event": "attempt", "time": 1.0, "relay": "r\x1b", "results": [row], "hosts": ["\ud800"]}])
+    status = history.last[0]
+    assert status is not None
+    for word in (status.dsn, status.text, status.host, status.phase, history.relay, *history.hosts[0]):
+        assert word.isascii() and word.isprintable()

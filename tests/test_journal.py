@@ -143,3 +143,22 @@ def test_a_journal_that_is_no_file_is_an_error_and_not_an_empty_one(spool: str) 
     os.symlink("/etc/passwd", f"{spool}/state/{ONE}")
     with pytest.raises(OSError):
         Journal(spool, ONE)
+
+
+def test_a_verdict_behind_much_else_counts(tmp_path: Path) -> None:
+    """Many recipients, put off for days, make a long journal: to read a part of it would send what was delivered once more."""
+    os.mkdir(tmp_path / "state")
+    with open(tmp_path / "state" / "ONE", "wb") as file:
+        file.write(b'{"event":"hold"}\n' + b" " * (65 << 20) + b'\n{"event":"release"}\n')
+    journal = Journal(os.fspath(tmp_path), "ONE")
+    assert [event["event"] for event in journal.events] == ["hold", "release"]
+    journal.append({"event": "retry"}, sync=False)
+    assert [event["event"] for event in Journal(os.fspath(tmp_path), "ONE").events] == ["hold", "release", "retry"]
+
+
+def test_one_that_is_too_long_to_be_read_is_not_written_either(tmp_path: Path) -> None:
+    os.mkdir(tmp_path / "state")
+    with open(tmp_path / "state" / "ONE", "wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(OSError, match="too long"):
+        Journal(os.fspath(tmp_path), "ONE")

@@ -166,6 +166,35 @@ def test_a_notice_does_not_go_before_its_origin_knows_of_it(desk: Desk) -> None:
     assert desk.ledger.take(notice).queue_id == notice
 
 
+class Looks(FakeClock):
+    """Whenever somebody asks the time, the pass looks for new mail, as its own thread does beside the workers; what it finds it
+    takes in hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.desk: Desk | None = None
+        self.taken: list[str] = []
+
+    def __call__(self) -> float:
+        desk, self.desk = self.desk, None
+        for one in desk.queue.take_in() if desk is not None else ():
+            assert desk is not None
+            desk.ledger.plan(one, 1)
+            self.taken.append(desk.ledger.take(one).queue_id)
+        self.desk = desk
+        return self.now
+
+
+def test_a_pass_sees_a_notice_when_its_origin_knows_of_it(tmp_path: Path) -> None:  # C-040
+    """Or its worker would find the origin in hand, and the notice would wait for another pass."""
+    clock = Looks()
+    desk = Desk(str(tmp_path), clock)
+    consignment = desk.consign(desk.planned("a@x"), 0)
+    clock.desk = desk
+    write(desk, consignment, {0: NO})
+    assert len([*clock.taken, *desk.queue.get_waiting()]) == 1
+
+
 # Expiry (law 11)
 
 DAY, HOUR = 86400.0, 3600.0

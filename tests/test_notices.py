@@ -82,6 +82,8 @@ def test_a_delay_is_told_where_nothing_was_asked_or_delays_were(desk: Desk, noti
     one = desk.planned("a@x", notify=notify)
     age(desk, one, 4 * HOUR)
     assert actions(desk) == ([{"a@x": "delayed"}] if notify == "" or "DELAY" in notify else [])
+    for told in desk.told():  # and no more is promised than will be kept
+        assert ("You will be told if that fails" in told.words) == (notify == "" or "FAILURE" in notify)
 
 
 def test_who_is_not_to_be_told_of_is_nowhere_in_the_notice(desk: Desk) -> None:  # C-039

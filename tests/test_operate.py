@@ -12,6 +12,7 @@ from smartrelay.spool import operate, queue_id
 from smartrelay.spool.journal import Journal
 from smartrelay.spool.queue import Queue
 from smartrelay.spool.trouble import MessageBusy, NoSuchMessage
+from tests.support.clock import START, FakeClock
 from tests.support.queues import files, new_spool, put
 
 Verb = Callable[..., None]
@@ -57,6 +58,14 @@ def test_each_verb_is_one_change_of_state(spool: str, queue: Queue, verb: Verb, 
     assert where(spool) == [f"{to}/{one}"]
     events = [event["event"] for event in Journal(spool, one).events]
     assert events == ([] if state == to else [verb.__name__])
+
+
+@pytest.mark.parametrize(("verb", "state"), [(operate.hold, "cur"), (operate.release, "hold"), (operate.retry, "cur")])
+def test_the_journal_says_when_by_the_clock_that_is_given(spool: str, queue: Queue, verb: Verb, state: str) -> None:
+    """Law 9; a mail's age is summed up from these times (law 11)."""
+    one, _ = place(spool, queue, state)
+    verb(spool, one, clock=FakeClock(START + 0.5))
+    assert [event["time"] for event in Journal(spool, one).events] == [START + 0.5]
 
 
 @pytest.mark.parametrize("state", ["new", "cur"])

@@ -1,6 +1,7 @@
 """`Queue` on a real spool: every state is a name, every change one rename, and nothing that is corrupt is ever deleted."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -314,7 +315,44 @@ def test_a_publication_is_noted_once_at_its_origin(queue: Queue, spool: str) -> 
     assert [event["event"] for event in Journal(spool, one).events] == ["test", "bounced", "bounced"]
 
 
+def test_an_origin_that_moves_meanwhile_is_told_all_the_same(queue: Queue, spool: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Law 3: an operator has it tried now between our look at its name and our lock; taken for gone, it would publish its
+    notice once more."""
+    one = put(queue)
+    Journal(spool, one).append({"event": "test"}, sync=True)
+    real, moves = os.open, [f"{spool}/cur/{one},n=1", f"{spool}/hold/{one}"]
+
+    def meanwhile(path: str, flags: int, mode: int = 0o777) -> int:
+        if one in path and "/state/" not in path and moves:
+            os.rename(path, moves.pop(0))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", meanwhile)
+    queue.note_published(one, bounced(1.0, 1))
+    assert moves == []
+    assert Journal(spool, one).events[-1] == bounced(1.0, 1)
+
+
 # What is corrupt
+
+
+def test_a_moment_without_descriptors_sets_nothing_aside(queue: Queue, spool: str) -> None:  # C-013
+    """It is not the file that is broken: the message waits as it did."""
+    one = put(queue)
+    queue.take_in()
+    before = files(spool)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        for look in (queue.get_envelope, queue.set_relaying):
+            with pytest.raises(OSError, match="Too many open files"):
+                look(one)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert files(spool) == before
+    queue.read_directory()
+    queue.set_relaying(one)
+
 
 GOOD_NAME = queue_id.new(77, b"1234")
 
@@ -386,6 +424,22 @@ def test_what_is_no_message_is_set_aside_and_never_deleted(
     (warning,) = warnings
     assert f"{spool}/corrupt/{name}" in warning and warning.isascii() and warning.isprintable()
     queue.set_relaying(good)
+
+
+def test_a_message_that_we_had_no_descriptor_for_is_not_corrupt(queue: Queue, spool: str, warnings: list[str]) -> None:  # C-013
+    """Laws 2 and 6: that a busy pass has run out of them says nothing of the file, which waits as it did."""
+    one = put(queue)
+    queue.take_in()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            queue.get_envelope(one)
+        with pytest.raises(OSError, match="Too many open files"):
+            queue.set_relaying(one)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert set(files(spool)) == {"cur"} and warnings == []
 
 
 def test_a_probe_sets_aside_what_is_corrupt_and_leaves_the_rest(queue: Queue, spool: str) -> None:

@@ -27,7 +27,7 @@ from tests.support.smtp_script import TIMEOUT
 from tests.support.smtp_server import Action, Session
 
 D = "u@d.example"
-DIRECT = Relay("direct", (("mx",),), "/c.toml: [[relay]] direct:")
+DIRECT = Relay("direct", (("mx",),), "/c.toml: [[relay]] direct: ")
 BUSY = b"421 4.3.2 busy"
 
 

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from smartrelay.config import Limits
 from smartrelay.relay.budget import Budgets
 from smartrelay.relay.turns import Turns
 from smartrelay.values import Rate
 from tests.support.clock import START, FakeClock
+from tests.support.place import Place, recipients, rule
+from tests.support.queues import files, put
+from tests.test_attempt import Start, in_background
 
 
 class Line:
@@ -73,3 +77,40 @@ def test_a_turn_that_is_further_off_is_told_at_once(tmp_path: Path, clock: FakeC
     line.come()
     line.come()
     assert line.taken == [0.0, START + 3600]
+
+
+def test_who_must_not_wait_comes_to_the_head_only_where_a_turn_is_there(tmp_path: Path, clock: FakeClock) -> None:
+    line = Line(tmp_path, clock, Rate(1, 1))
+    assert line.turns.line_up(waits=False)
+    assert not line.turns.line_up(waits=False)  # somebody is in line
+    assert line.turns.take(START, waits=False) == 0.0
+    assert line.turns.take(START, waits=False) == START + 1
+    line.turns.leave_line()
+    assert not line.turns.line_up(waits=False)
+    clock.advance(1)
+    assert line.turns.line_up(waits=False)
+
+
+@pytest.mark.parametrize("keywords", [[], ["PIPELINING"], ["PIPELINING", "CHUNKING"]])
+def test_no_turn_is_waited_for_within_a_transaction(
+    tmp_path: Path, smtp_server: Start, clock: FakeClock, keywords: list[str]
+) -> None:  # A-060
+    """The server gets the text that it asked for, and its verdict is written, before the next message's turn comes: who is
+    killed while he waits for that must not leave in doubt what has arrived. What waits stays as it is when the pass stops."""
+    place = Place(os.fspath(tmp_path), clock)
+    place.limits = Limits(max_connections_per_host=1, pipeline_window=8 if "CHUNKING" in keywords else 1)
+    server = smtp_server(keywords=keywords)
+    for number in range(3):
+        put(place.queue, [f"r{number}@x"], arrived=START)
+    manager = place.manager(rule(server, rate=Rate(1, 1)))
+    thread = in_background(manager)
+    for sent in (1, 2):
+        server.wait_for(lambda sent=sent: len(server.accepted) == sent)  # type: ignore[misc]
+        while len(files(place.spool)["cur"]) > 3 - sent:
+            threading.Event().wait(0.001)
+        clock.advance(1 if sent == 1 else 0)
+    manager.stop()
+    thread.join()
+    assert len(set(recipients(server))) == manager.report.sent == 2
+    (entry,) = place.left()
+    assert (entry.history.attempts, entry.due) == (0, START)

@@ -58,15 +58,16 @@ def reset(names: tuple[str, ...], common: Common) -> int:
       smartrelay hosts reset mx1.example.org:25
     """
     memory = _memory(common)
-    found = [(name, memory.reset([name])) for name in dict.fromkeys(names)] if names else [("", memory.reset())]
+    found = {name: memory.reset([name]) for name in names}
+    forgotten = [key for keys in found.values() for key in keys] if names else memory.reset()
     if not memory.save():
         raise SpoolError("the bad-host memory is as it was")
     code = EX_OK
-    for name, keys in found:
-        if name and not keys:
-            common.say(f"{name} is not in the bad-host memory; `smartrelay hosts list` shows what is")
+    for name, keys in found.items():
+        if not keys:
+            common.say(f"{name or repr(name)} is not in the bad-host memory; `smartrelay hosts list` shows what is")
             code = EX_NOINPUT
-    count = sum(len(keys) for _, keys in found)
+    count = len(forgotten)
     common.say(f"{count} host{'' if count == 1 else 's'} forgotten")
     return code
 

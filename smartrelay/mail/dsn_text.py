@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from smartrelay.mail import header
 from smartrelay.mail.dsn_reason import reason
 from smartrelay.mail.dsn_report import LONGEST_VALUE, date, host_of, words
-from smartrelay.mail.notice import LOST, Action, Origin, Outcome, by_action
+from smartrelay.mail.notice import LOST, Action, Origin, Outcome, by_action, wants
 from smartrelay.mail.status import visible
 
 _WIDTH = 72
@@ -93,9 +93,11 @@ def _expired(origin: Origin, found: list[Outcome]) -> str:
 def _delayed(origin: Origin, found: list[Outcome]) -> str:
     until = max(each.retry_until for each in found)
     end = f", until {date(until)}" if until else ""
+    wishes = [origin.envelope.recipients[each.recipient].notify for each in found]
+    told = " You will be told if that fails, too." if all(wants(wish, Action.FAILED) for wish in wishes) else ""
     return (
         f"After {_age(origin, found)} it could not yet be delivered to {_these(found)}. You need not do anything: "
-        f"it will be tried again and again{end}. You will be told if that fails, too."
+        f"it will be tried again and again{end}.{told}"
     )
 
 

@@ -43,11 +43,16 @@ class Alarm:
     def spool_failed(self, queue_id: str, error: OSError, *, verdict: bool = False) -> None:
         """The spool failed. Where verdicts of mail that was sent cannot be written, each message would be sent again by every
         pass: this one ends. A full disk is no such case: room was reserved, and an unlink needs none."""
-        self._report.failed = True
         if verdict and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             self._unwritten += 1
             if self._unwritten >= _UNWRITTEN or error.errno == errno.EROFS:
                 self._stopping.set()
-        sentence = f"the spool cannot be written as it must be: {error.strerror or error}"
-        if self._report.complain(sentence):
-            self._log.error(f"{queue_id}: {sentence}")
+        spool_failed(self._report, self._log, queue_id, error)
+
+
+def spool_failed(report: Report, log: MailLog, queue_id: str, error: OSError) -> None:
+    """The spool failed under one message, which waits on; the others are gone on with."""
+    report.failed = True
+    sentence = f"the spool cannot be written as it must be: {error.strerror or error}"
+    if report.complain(sentence):
+        log.error(f"{queue_id}: {sentence}")

@@ -111,6 +111,8 @@ class _AttemptManager:
                 return
             if stop is None:
                 self._end_rest(self._course.reason(at), at)
+                if at == 0:
+                    self._course.begin_again()
                 continue
             if at == 0:
                 self._backlog.main = stop[0]
@@ -136,11 +138,12 @@ class _AttemptManager:
                 self._hosts.leave(stop[1])
         if isinstance(relayer, Answer):
             return self.notify_no_connection(stop, relayer)
-        self._hosts.answered(stop[1])
-        if relayer.session.client.tls:
-            self._log.secured(relayer.session.peer, relayer.session.client.tls, verified=stop[1].endpoint.tls != OPPORTUNISTIC)
-        self._report.add(connections=1)
         try:
+            self._hosts.answered(stop[1])
+            session = relayer.session
+            if session.client.tls:
+                self._log.secured(session.peer, session.client.tls, verified=stop[1].endpoint.tls != OPPORTUNISTIC)
+            self._report.add(connections=1)
             relayer.run()
         finally:
             self.connections.ended()
@@ -148,29 +151,42 @@ class _AttemptManager:
             self.notify_done(stop, relayer.completed, relayer.last_trouble)
         return not relayer.retired
 
-    def take(self, stop: int) -> Consignment | None:
-        """The next consignment for the host at this stop, in hand; None when there is none or the pass is to stop."""
+    def take(self, stop: int, *, waits: bool = True) -> Consignment | None:
+        """The next consignment for the host at this stop, in hand; None when there is none or the pass is to stop. waits:
+        whether the turn of one may be waited for; else None where it must be."""
         if self._turns is None:
-            return self._take(stop)
-        if not self._turns.line_up():
+            return self._take(stop, waits=waits)
+        if not self._turns.line_up(waits=waits):
             return None
         try:
-            return self._take(stop)
+            return self._take(stop, waits=waits)
         finally:
             self._turns.leave_line()
 
-    def _take(self, stop: int) -> Consignment | None:
+    def _take(self, stop: int, *, waits: bool) -> Consignment | None:
         while not self._stopping.is_set():
             item = self._backlog.take(stop)
             if item is None:
                 return None
             consignment = self._consign(item)
-            if consignment is None or not self._is_fit(consignment):
+            if consignment is None:
                 continue
-            # what is on a detour has had its turn, and would lose its way if it waited for another
-            if item.stop or self._is_its_turn(consignment):
+            try:
+                if not self._is_fit(consignment):
+                    continue
+                # what is on a detour has had its turn, and would lose its way if it waited for another
+                turn = 0.0 if item.stop else self._turn(consignment, waits=waits)
+            except Exception as error:
+                self.defer_unknown(consignment, error)
+                raise
+            if not turn:
                 consignment.stop = stop
                 return consignment
+            if self._turns is not None and self._turns.is_soon(turn):
+                self._ledger.give_back(item.queue_id, finished=False)
+                self._backlog.put_back(Item(item.queue_id, tuple(consignment.recipients), item.retried))
+                return None
+            self._postpone(consignment, turn)
         return None
 
     def _consign(self, item: Item) -> Consignment | None:
@@ -209,18 +225,17 @@ class _AttemptManager:
             return False
         return True
 
-    def _is_its_turn(self, consignment: Consignment) -> bool:
-        """Whether the message may be sent by the rates; where not, it waits in the queue."""
-        turn = self._turns.take(consignment.message.envelope.arrived) if self._turns is not None else 0.0
-        if not turn:
-            return True
-        if not self._stopping.is_set():
-            try:
-                self._ledger.postpone(consignment, turn)
-            except OSError as error:
-                self._alarm.spool_failed(consignment.queue_id, error)
+    def _turn(self, consignment: Consignment, *, waits: bool) -> float:
+        """0.0 where the message may be sent by the rates, else when it may (Unix seconds)."""
+        return self._turns.take(consignment.message.envelope.arrived, waits=waits) if self._turns is not None else 0.0
+
+    def _postpone(self, consignment: Consignment, turn: float) -> None:
+        """The message waits in the queue for its turn."""
+        try:
+            self._ledger.postpone(consignment, turn)
+        except OSError as error:
+            self._alarm.spool_failed(consignment.queue_id, error)
         self._let_go(consignment)
-        return False
 
     def put_back(self, consignment: Consignment, *, retried: bool) -> None:
         """A session died before it took this message: it goes over the next one, and no attempt is counted. retried: such a
@@ -300,7 +315,8 @@ class _AttemptManager:
         """
         _, candidate = stop
         judgement = judge(answer, str(candidate), exchanger=candidate.exchanger)
-        if judgement.scope is Scope.HOST and (self.connections.refused() or self._hosts.is_full(candidate)):
+        may_be_full = judgement.scope is Scope.HOST or answer.trouble is Trouble.NO_ROOM
+        if may_be_full and (self.connections.refused() or self._hosts.is_full(candidate)):
             return False
         self._leave(stop, judgement, answer)
         return True

@@ -29,6 +29,7 @@ class Judgement(NamedTuple):
 
 
 _H, _A, _M, _R = Scope.HOST, Scope.ACCOUNT, Scope.MESSAGE, Scope.RECIPIENT
+_OURS = (Trouble.NO_ROOM, Trouble.UNTOUCHED, Trouble.STOPPED)
 _TEXT_SENT = (Phase.END, Phase.CHUNK)
 _OPENING = (Phase.LOOKUP, Phase.CONNECT, Phase.GREETING, Phase.EHLO)
 
@@ -66,6 +67,7 @@ _BY_TROUBLE: dict[Trouble, tuple[Scope, str, str]] = {
     Trouble.NO_HOST: (_H, DEFERRED, "4.4.3"),
     Trouble.NO_ROUTE: (_H, DEFERRED, "4.4.1"),
     Trouble.NO_NETWORK: (_H, DEFERRED, "4.4.1"),
+    Trouble.NO_ROOM: (_M, DEFERRED, "4.3.0"),
     Trouble.TIMEOUT: (_H, DEFERRED, "4.4.2"),
     Trouble.LOST: (_M, DEFERRED, "4.4.2"),
     Trouble.PROTOCOL: (_M, DEFERRED, "4.5.0"),
@@ -124,7 +126,7 @@ def _judge_trouble(answer: Answer, host: str) -> Judgement:
     if doubt:
         scope = _M
         text += "; the server may have taken it, so it may be delivered twice"
-    basis = OURS if scope is _A or trouble in (Trouble.UNTOUCHED, Trouble.STOPPED) else ASKED
+    basis = OURS if scope is _A or trouble in _OURS else ASKED
     return Judgement(scope, Status(action, dsn, _kept(text), 0, host, answer.phase, doubt, basis))
 
 

@@ -92,6 +92,15 @@ class Budgets:
             last.tell(turn, arrived)
             return turn
 
+    def has_pace(self, name: str) -> bool:
+        """Whether a message for the relay `name` would have to wait for no pace now; nothing is taken."""
+        with self._lock:
+            now = self._clock()
+            quotas = [quota for quota in self._of(name) if quota.is_pace]
+            for quota in quotas:
+                self._changed |= quota.look(now)
+            return all(quota.has(now) for quota in quotas)
+
     def give_back(self, name: str, taken: float) -> None:
         """Gives back one message that was not sent: its session ended before it began. taken: the time before `take`."""
         with self._lock:

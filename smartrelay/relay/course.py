@@ -1,6 +1,8 @@
 """The course of one next hop's mail: which host it is handed to, and where it goes on to when that one fails."""
 
 import threading
+import time
+from collections.abc import Callable
 
 from smartrelay.mail.status import ASKED, DEFERRED, FAILED, OURS, REMEMBERED, Status, deferred
 from smartrelay.relay.blame import Judgement, Scope
@@ -17,36 +19,57 @@ END = 1 << 30
 
 _NO_MAIL_HERE = (Phase.GREETING, Phase.EHLO)
 
+_PATIENCE = 1800.0
+"""Seconds for which hosts may keep us waiting, one after the other, before the rest is left to another pass, which begins with
+those that have not failed. Whoever lists twenty exchangers that hang would keep this one for a day (law 7)."""
+
 
 class Course:
-    """The hosts of `hop` in this pass, none of them tried twice once it has failed. Safe in threads.
+    """The hosts of `hop` in this pass: no message is taken to one that has failed before. Safe in threads.
 
-    stranded: this machine is offline, so nothing can be said of any host.
+    clock: seconds, for what a host costs. stranded: this machine is offline, so nothing can be said of any host.
     """
 
-    def __init__(self, hop: NextHop, hosts: Hosts) -> None:
+    def __init__(self, hop: NextHop, hosts: Hosts, clock: Callable[[], float] = time.monotonic) -> None:
         self._hop = hop
         self._hosts = hosts
+        self._clock = clock
         self._lock = threading.Lock()
         self._stops: list[Candidate] | None = None
         self._left: set[int] = set()
+        self._failed: set[int] = set()  # those that the memory for bad hosts has been told of
         self._reasons: dict[int, Status] = {}
-        self._refusals = 0
+        self._refused: set[int] = set()
+        self._begun: dict[int, float] = {}
+        self._waited = 0.0
         self._loops = False
         self._nowhere: Status | None = None
         self.stranded = False
 
     def from_stop(self, number: int) -> Stop | None:
-        """The first host from `number` on that may be connected to now; None where there is none (`reason` has why)."""
+        """The first host from `number` on that may be connected to now, those that have failed in this pass behind the others;
+        None where there is none (`reason` has why)."""
         with self._lock:
             stops = self._found()
-            for at in range(number, len(stops)):
+            for at in sorted(range(number, len(stops)), key=self._failed.__contains__):
                 if at in self._left:
                     continue
-                if self._hosts.may_connect(stops[at]):
+                if self._waited > _PATIENCE:
+                    return None
+                if self._hosts.may_connect(stops[at], again=at in self._failed):
+                    self._refused.discard(at)
+                    self._begun[at] = self._clock()
                     return at, stops[at]
-                self._reasons[at] = self._hosts.remembered(stops[at])
+                if at not in self._refused:
+                    self._reasons[at] = self._hosts.remembered(stops[at])
             return None
+
+    def begin_again(self) -> None:
+        """All mail that waited has been put off. What comes in from now on may be taken to a host that has failed, as soon as
+        the memory lets anybody: a pass can last for hours, and a host may be back in a minute."""
+        with self._lock:
+            self._left -= self._failed
+            self._waited = 0.0
 
     def _found(self) -> list[Candidate]:
         if self._stops is None:
@@ -76,13 +99,17 @@ class Course:
                 return False
             self._left.add(number)
             self._reasons[number] = judgement.status
+            if answer is not None and number in self._begun:
+                self._waited += self._clock() - self._begun.pop(number)
             if answer is not None and answer.trouble is Trouble.LOOP:
                 self._leave_ours(number)
             elif answer is not None and self._hosts.is_out_of_reach(stops[number], answer):
                 self.stranded = True
             elif judgement.scope is Scope.HOST:
                 self._hosts.failed(stops[number], judgement)
-            self._refusals += answer is not None and answer.phase in _NO_MAIL_HERE and answer.kind == 5
+                self._failed.add(number)
+            if answer is not None and answer.phase in _NO_MAIL_HERE and answer.kind == 5:
+                self._refused.add(number)
             return True
 
     def _leave_ours(self, number: int) -> None:
@@ -106,7 +133,7 @@ class Course:
             last = self._reasons.get(max((at for at in self._reasons if at >= number), default=END))
             if last is None:
                 return Status(DEFERRED, "4.4.4", "no host was found")
-            if self._loops or (self._refusals == len(stops) and all(stop.exchanger for stop in stops)):
+            if self._loops or (len(self._refused) == len(stops) and all(stop.exchanger for stop in stops)):
                 return last._replace(action=FAILED, dsn="5" + last.dsn[1:])
             bases = {status.basis for at, status in self._reasons.items() if at >= number}
             # a relay that we could use but for our own account has not had its chance, whatever the others say

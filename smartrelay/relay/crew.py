@@ -1,5 +1,6 @@
 """The workers of a pass: threads, each at one next hop at a time, and how they are shared out."""
 
+import errno
 import threading
 from collections import Counter
 
@@ -10,6 +11,10 @@ from smartrelay.relay.report import Report
 
 _SPARE = 4
 """One in so many connections is for next hops that have none: to one that hangs, all others may be lost for minutes."""
+
+_BUGS = 3
+"""Workers that a bug of ours has killed at one next hop, after which it is left alone in this pass: others would die as well,
+one after the other for ever."""
 
 
 class Crew:
@@ -30,11 +35,12 @@ class Crew:
         self._at_work: dict[_AttemptManager, None] = {}
         self._by_rule: Counter[str] = Counter()
         self._workers: set[threading.Thread] = set()
+        self._bugs: Counter[_AttemptManager] = Counter()
 
     def take_on(self, attempt: _AttemptManager) -> None:
         """There is mail for this next hop."""
         with self._changed:
-            if attempt not in self._at_work:
+            if attempt not in self._at_work and self._bugs[attempt] < _BUGS:
                 self._unbegun[attempt] = None
 
     @property
@@ -62,7 +68,8 @@ class Crew:
             self._changed.wait(seconds)
 
     def start(self) -> None:
-        """Starts workers where they are of use, and lets one go where there are too many."""
+        """Starts workers where they are of use, and lets one go where there are too many. Raises OSError where the system has
+        not a single thread for us: with some, the pass is slower, and all of it is done."""
         with self._changed:
             for attempt in self._at_work:
                 attempt.connections.look()
@@ -73,7 +80,14 @@ class Crew:
                     break
                 worker = threading.Thread(target=self._work, args=(begun,), name=f"relay {begun.hop.title}", daemon=True)
                 self._workers.add(worker)
-                worker.start()
+                try:
+                    worker.start()
+                except RuntimeError as error:
+                    self._workers.discard(worker)
+                    self._leave(begun)
+                    if not self._workers:
+                        raise OSError(errno.EAGAIN, "the system lets this process have no further thread") from error
+                    break
 
     def _may_grow(self) -> bool:
         """Whether a next hop may have more than one: where there are others, they must find room, whatever hangs here."""
@@ -98,6 +112,8 @@ class Crew:
         return found
 
     def _may_have_more(self, attempt: _AttemptManager) -> bool:
+        if self._bugs[attempt] >= _BUGS:
+            return False
         most = attempt.hop.relay.max_connections
         return not most or self._by_rule[attempt.hop.name] < most
 
@@ -110,6 +126,8 @@ class Crew:
                 at.work()
             except Exception as error:
                 # a dead worker defers what it had in hand (law 2); the pass goes on without it
+                with self._changed:
+                    self._bugs[at] += 1
                 self._report.failed = True
                 self._log.error(f"a bug of smartrelay: {type(error).__name__}: {error} at {_where(error)}")
             finally:
@@ -118,17 +136,21 @@ class Crew:
     def _after(self, attempt: _AttemptManager) -> _AttemptManager | None:
         """A worker has left this next hop; the one that it goes on to, if any."""
         with self._changed:
-            attempt.connections.left()
-            self._by_rule[attempt.hop.name] -= 1
-            if not attempt.connections.workers:
-                del self._at_work[attempt]
-                if attempt.backlog:
-                    self._unbegun[attempt] = None
+            self._leave(attempt)
             following = self._begin() if self._unbegun and not self._stopping.is_set() else None
             if following is None:
                 self._workers.discard(threading.current_thread())
                 self._changed.notify_all()
             return following
+
+    def _leave(self, attempt: _AttemptManager) -> None:
+        """There is one worker less at this next hop; the lock is held."""
+        attempt.connections.left()
+        self._by_rule[attempt.hop.name] -= 1
+        if not attempt.connections.workers:
+            del self._at_work[attempt]
+            if attempt.backlog and self._bugs[attempt] < _BUGS:
+                self._unbegun[attempt] = None
 
 
 def _where(error: BaseException) -> str:

@@ -104,9 +104,10 @@ class Hosts:
         lately = found is not None and self._clock() - found.failed <= _LATELY
         return Status(DEFERRED, "4.4.1", text, host=str(candidate), basis=ASKED if lately else REMEMBERED)
 
-    def may_connect(self, candidate: Candidate) -> bool:
-        """Whether a connection to this host may be tried now: one to a bad host is its probe, and nobody else's."""
-        return self._forgiving or self.memory.claim_probe(candidate.key)
+    def may_connect(self, candidate: Candidate, *, again: bool = False) -> bool:
+        """Whether a connection to this host may be tried now: one to a bad host is its probe, and nobody else's. again: it has
+        failed in this pass, so that a forgiving one has done its part."""
+        return (self._forgiving and not again) or self.memory.claim_probe(candidate.key)
 
     def enter(self, candidate: Candidate) -> bool:
         """Counts a connection that is about to be made; False where the host has as many as it may have."""

@@ -228,7 +228,9 @@ class Ledger:
 
     def add_share(self, one: str) -> None:
         """A next hop will come back for more recipients of a message that it has in hand."""
-        self._work[one].shares += 1
+        work = self._work[one]
+        with work.lock:
+            work.shares += 1
 
     def settle(self) -> None:
         """Makes durable which messages have left the queue. Raises OSError."""

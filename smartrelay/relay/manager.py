@@ -11,6 +11,7 @@ from smartrelay.config import Config
 from smartrelay.mail.envelope import Envelope
 from smartrelay.mail.status import Status, deferred
 from smartrelay.maillog import MailLog
+from smartrelay.relay.alarm import spool_failed
 from smartrelay.relay.attempt import _AttemptManager
 from smartrelay.relay.budget import Budgets
 from smartrelay.relay.crew import Crew
@@ -108,8 +109,8 @@ class SmartHostESMTPRelayingManager:
         self._look()
         try:
             self._go_on()
-        except OSError:
-            # the spool failed under us: what is on its way may end, and its verdict be written
+        except Exception:
+            # the spool failed under us, or we did: what is on its way may end, and its verdict be written
             self._stopping.set()
             self._wind_up()
             raise
@@ -127,7 +128,6 @@ class SmartHostESMTPRelayingManager:
         looked = time.monotonic()
         while not self._stopping.is_set():
             self._crew.start()
-            self._progress(self.report, self._crew.backlog)
             if self._crew.is_done:
                 if not self._look() and not self._hurry_recovered():
                     break
@@ -139,6 +139,7 @@ class SmartHostESMTPRelayingManager:
                 if self._budgets is not None:
                     self._budgets.save()
                 self._look()
+                self._progress(self.report, self._crew.backlog)
                 looked = time.monotonic()
 
     def _hurry_recovered(self) -> bool:
@@ -186,6 +187,8 @@ class SmartHostESMTPRelayingManager:
         except (NoSuchMessage, CorruptMessage):
             self._queue.probe(one)
             return False
+        except OSError:
+            return False  # it waits, until there is room for it
         if self._wanted is not None and not self._wanted(envelope, one):
             return False
         hops = self._hops(envelope)
@@ -237,13 +240,19 @@ class SmartHostESMTPRelayingManager:
             message = self._ledger.take(one)
         except (NoSuchMessage, MessageBusy, CorruptMessage):
             return
+        except OSError as error:
+            spool_failed(self.report, self._log, one, error)
+            return
         still = set(message.history.waiting)
         waiting = [index for index in recipients if index in still]
         try:
-            if waiting:
-                self._ledger.write(Consignment(message, "none", waiting, self._clock()), dict.fromkeys(waiting, status))
-        finally:
-            self._ledger.give_back(one, finished=True)
+            try:
+                if waiting:
+                    self._ledger.write(Consignment(message, "none", waiting, self._clock()), dict.fromkeys(waiting, status))
+            finally:
+                self._ledger.give_back(one, finished=True)
+        except OSError as error:
+            spool_failed(self.report, self._log, one, error)
 
     # the end
 

@@ -103,11 +103,12 @@ class Notices:
         for notice in message.history.owed:
             one = queue_id.derived(int(notice.called * 1e6), message.queue_id, notice.number)
             told = message.envelope.reverse_path or self._postmaster
-            if told and not self._queue.is_published(one):
-                self._publish(message, notice, one, told)
-            message.record(bounced(self._clock(), notice.number), sync=True)
+            # a notice must not go while its origin could publish it once more
+            with self._queue.unseen(one):
+                if told and not self._queue.is_published(one):
+                    self._publish(message, notice, one, told)
+                message.record(bounced(self._clock(), notice.number), sync=True)
             if told:
-                # not before: a notice must not go while its origin could publish it once more
                 self._queue.add_message(one)
                 self._log.notified(message.queue_id, one, self._kind(message, notice))
                 self._report.add(notices=1)

@@ -29,12 +29,13 @@ class Quota:
     """How much of one rate is left, and whose turn it is when some of it returns.
 
     What was taken is kept in slots, few whatever the rate; a slot counts until its last message has left the window, at most
-    one part in 64 longer than it must. slots: those of an earlier pass. Times are Unix seconds.
+    one part in 64 longer than it must. slots: those of an earlier pass. is_pace: whether its turns are waited for. Times are
+    Unix seconds.
     """
 
     def __init__(self, rate: Rate, slots: Iterable[Slot]) -> None:
         self._rate = rate
-        self._pace = rate.seconds <= SOON
+        self.is_pace = rate.seconds <= SOON
         self._slot = rate.seconds / _SLOTS
         self.slots: deque[Slot] = deque(sorted(slots))
         self._taken = sum(number for _, number in self.slots)
@@ -100,7 +101,7 @@ class Quota:
 
     def turn(self, now: float, arrived: float) -> float:
         """When a message for which there is none can take one: after all who wait, or next if it has waited before."""
-        if self._pace or arrived <= self._known:
+        if self.is_pace or arrived <= self._known:
             turn = self._returns(self.slots[0][0])
         else:
             free = self._rate.messages - self._taken
@@ -109,11 +110,11 @@ class Quota:
             upto = accumulate(number for _, number in self.slots)
             last = next((last for (last, _), end in zip(self.slots, upto, strict=True) if place < end), now)
             turn = self._returns(last) + rounds * self._rate.seconds
-        return turn if self._pace else max(turn, math.ceil(now + _LEAST))
+        return turn if self.is_pace else max(turn, math.ceil(now + _LEAST))
 
     def tell(self, turn: float, arrived: float) -> None:
         """A message was told that its turn comes then."""
-        if self._pace:
+        if self.is_pace:
             return
         self._came(arrived)
         self._youngest = max(self._youngest, arrived)
@@ -124,4 +125,4 @@ class Quota:
 
     def _returns(self, taken: float) -> float:
         at = taken + self._rate.seconds
-        return at if self._pace else math.ceil(at)
+        return at if self.is_pace else math.ceil(at)

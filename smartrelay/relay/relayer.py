@@ -84,7 +84,8 @@ class SMTPManagedRelayer(ManagedRelayerMixin):
         self.retired = self.retired or self.manager.connections.is_surplus()
         if self._left <= 0 or self.retired:
             return None
-        consignment = self.manager.take(self._stop)
+        # a turn is waited for between transactions only: not with a verdict unread, nor while the server awaits a text
+        consignment = self.manager.take(self._stop, waits=self.session.at_rest)
         if consignment is None:
             return None
         self._left -= 1

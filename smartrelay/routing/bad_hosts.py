@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from smartrelay.errors import SmartRelayError
 from smartrelay.mail.status import printable
-from smartrelay.routing.hosts_file import KEPT, LONGEST_REASON, BadHost, HostsFile, Stamp, Unusable, newest
+from smartrelay.routing.hosts_file import KEPT, LONGEST_REASON, BadHost, HostsFile, Stamp, Unusable, newest, normal
 
 __all__ = ["BadHost", "BadHosts"]
 
@@ -77,7 +77,7 @@ class BadHosts:
 
     def mark_bad(self, key: str, reason: str) -> None:
         """The host could not be spoken to; `reason` says why."""
-        key = _normal(key)
+        key = normal(key)
         with self._looking() as now:
             before = self._remembered(key, now)
             self._change(key, self._failed(key, before, printable(reason, LONGEST_REASON), now))
@@ -85,7 +85,7 @@ class BadHosts:
 
     def mark_good(self, key: str) -> bool:
         """The host has been spoken to; whether that is news, for it had failed before."""
-        key = _normal(key)
+        key = normal(key)
         with self._looking() as now:
             if self._remembered(key, now) is None:
                 return False
@@ -100,7 +100,7 @@ class BadHosts:
     def get(self, key: str) -> BadHost | None:
         """What is known of a bad host, None for a good one."""
         with self._looking() as now:
-            return self._bad(_normal(key), now)
+            return self._bad(normal(key), now)
 
     def claim_probe(self, key: str) -> bool:
         """Whether the caller may connect to the host now.
@@ -108,7 +108,7 @@ class BadHosts:
         A host that has failed is for one caller at a time, when its probe is due: the next may when that one has marked it
         good, or when its time is over without a word. Until then the host counts as bad, even where its time was over.
         """
-        key = _normal(key)
+        key = normal(key)
         with self._looking() as now:
             found = self._remembered(key, now)
             if found is None:
@@ -121,7 +121,7 @@ class BadHosts:
     def reset(self, keys: Iterable[str] | None = None) -> list[str]:
         """Forgets these hosts, or all; the keys that were known, also those that are counted on but no longer bad. A host
         without a port stands for all its ports."""
-        wanted = None if keys is None else {form for key in keys for form in (_normal(key), _normal(key).strip("[]"))}
+        wanted = None if keys is None else {form for key in keys for form in (normal(key), normal(key).strip("[]"))}
         with self._looking() as now:
             known = [key for key in self._keys() if self._remembered(key, now) is not None]
             found = sorted(key for key in known if wanted is None or not wanted.isdisjoint((key, _host(key))))
@@ -268,10 +268,6 @@ class BadHosts:
         if kind not in self._warned:
             self._warned.add(kind)
             self._warn(sentence)
-
-
-def _normal(key: str) -> str:
-    return key if key.startswith("/") else key.lower()
 
 
 def _host(key: str) -> str:

@@ -109,6 +109,11 @@ class HostsFile:
         return aside
 
 
+def normal(key: str) -> str:
+    """A key as it is kept: the case of a host does not matter, that of a path does."""
+    return key if key.startswith("/") else key.lower()
+
+
 def _stamp(status: os.stat_result) -> Stamp:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
@@ -138,7 +143,7 @@ def _host(key: str, row: object) -> BadHost:
             "failures": int(failures),
             "probe": int() | float() as probe,
             "until": int() | float() as until,
-        } if key.isprintable() and failures > 0 and 0 <= since <= failed <= probe <= until < _NEVER:
+        } if key.isprintable() and key == normal(key) and failures > 0 and 0 <= since <= failed <= probe <= until < _NEVER:
             times = float(since), float(failed), failures, float(probe), float(until)
             return BadHost(key, printable(reason, LONGEST_REASON), *times)
     raise Unusable(f"has an entry that cannot be read, for {printable(key, 100)!a}")

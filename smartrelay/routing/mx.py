@@ -26,6 +26,9 @@ from smartrelay.routing.trouble import (
 MOST_EXCHANGERS = 20
 """Whoever lists more is served by the best of them (B-025)."""
 
+MOST_ADDRESSES = 10
+"""Of one exchanger in one family; of more, the first that the DNS gives."""
+
 # IPv4 first: receivers ask more of an IPv6 sender (a name for its address, SPF or DKIM), and refuse for good without it.
 _KINDS = {"any": ("A", "AAAA"), "ipv4": ("A",), "ipv6": ("AAAA",)}
 _OTHER = {"ipv4": ("AAAA",), "ipv6": ("A",)}
@@ -178,24 +181,20 @@ class MXCalculator:
 
     def _followed(self, reply: Reply) -> Reply:
         """The reply at the end of the chain of aliases. Raises CanonicalNameLoop, CanonicalNameChainTooLong."""
-        name, kind = reply.question
-        passed = [name]
-        known = {each.question.name: each for each in reply.further}
-        while reply.outcome == ALIAS:
-            target = reply.canonical
-            if target in passed:
-                raise CanonicalNameLoop(printable(f"the alias {name} leads in a circle: {' -> '.join([*passed, target])}"))
-            if len(passed) > self._limit:
-                raise CanonicalNameChainTooLong(
-                    printable(f"the alias {name} leads on for more than {self._limit} steps: {' -> '.join([*passed, target])}")
-                )
-            passed.append(target)
-            if target in known:
-                reply = known[target]
-            else:
-                reply = self._resolver.ask(target, kind)
-                known = {each.question.name: each for each in reply.further}
-        return reply
+        (chain,) = self._chains([reply])
+        if chain.trouble is not None:
+            raise chain.trouble
+        return chain.reply
+
+    def _chains(self, replies: Sequence[Reply]) -> "list[_Chain]":
+        """The chains of aliases that begin with these replies, each followed to its end; side by side, or slow names in each
+        of them would cost their time one after the other."""
+        chains = [_Chain(reply, self._limit) for reply in replies]
+        while open_ends := [chain for chain in chains if chain.next is not None]:
+            found = self._resolver.ask_all([chain.next for chain in open_ends if chain.next is not None])
+            for chain, reply in zip(open_ends, found, strict=True):
+                chain.go_on(reply)
+        return chains
 
     # Addresses.
 
@@ -207,7 +206,8 @@ class MXCalculator:
         found = []
         for number, each in enumerate(listed):
             own = replies[number * len(kinds) : (number + 1) * len(kinds)]
-            found.append(each._replace(addresses=tuple(address for reply in own for address in reply.records)))
+            addresses = tuple(address for reply in own for address in reply.records[:MOST_ADDRESSES])
+            found.append(each._replace(addresses=addresses))
         others = _better_than(found, lambda each: any(self._is_own(address) for address in each.addresses))
         usable = [each for each in others if each.addresses]
         if usable:
@@ -234,13 +234,48 @@ class MXCalculator:
 
     def _addresses(self, questions: Sequence[Question]) -> list[Reply]:
         """The addresses at the end of each exchanger's aliases: to be one is against the rules, and tolerated (B-013)."""
-        return [self._end(reply) for reply in self._resolver.ask_all(questions)]
+        chains = self._chains(self._resolver.ask_all(questions))
+        return [
+            chain.reply if chain.trouble is None else Reply(chain.reply.question, NO_DATA, text=chain.trouble.text)
+            for chain in chains
+        ]
 
-    def _end(self, reply: Reply) -> Reply:
-        try:
-            return self._followed(reply)
-        except (CanonicalNameLoop, CanonicalNameChainTooLong) as error:
-            return Reply(reply.question, NO_DATA, text=error.text)
+
+class _Chain:
+    """What a name stands for, alias by alias. reply: the last one that is known. next: the question to go on with, None at the
+    end. trouble: why it is no use to go on."""
+
+    def __init__(self, reply: Reply, limit: int) -> None:
+        self.next: Question | None = None
+        self.trouble: RoutingError | None = None
+        self._limit = limit
+        self._passed = [reply.question.name]
+        self.go_on(reply)
+
+    def go_on(self, reply: Reply) -> None:
+        """Takes the reply to `next`, and whatever it tells of the names that come after it."""
+        known = {each.question.name: each for each in reply.further}
+        self.next = None
+        while reply.outcome == ALIAS:
+            target = reply.canonical
+            self.trouble = self._step(target)
+            if self.trouble is not None:
+                break
+            if target not in known:
+                self.next = Question(target, reply.question.kind)
+                break
+            reply = known[target]
+        self.reply = reply
+
+    def _step(self, target: str) -> RoutingError | None:
+        passed, first = [*self._passed, target], self._passed[0]
+        if target in self._passed:
+            return CanonicalNameLoop(printable(f"the alias {first} leads in a circle: {' -> '.join(passed)}"))
+        if len(self._passed) > self._limit:
+            text = f"the alias {first} leads on for more than {self._limit} steps: {' -> '.join(passed)}"
+            return CanonicalNameChainTooLong(printable(text))
+        self._passed = passed
+        return None
 
 
 def _better_than(listed: list[Exchanger], is_ours: Callable[[Exchanger], bool]) -> list[Exchanger]:

@@ -171,9 +171,7 @@ def _rule(relay: Relay, mx_port: int) -> Rule:
             endpoint, own = _exchangers(relay, mx_port) if url == "mx" else parse_url(url, relay.where, relay.port)
             if own is not None:
                 if len(urls) > 1 or auth is not None:
-                    raise ConfigError(
-                        f"{relay.where} a user in a relay URL stands alone; use auth = {{ user, secret }} instead"
-                    )
+                    raise ConfigError(f"{relay.where}a user in a relay URL stands alone; use auth = {{ user, secret }} instead")
                 auth = own
             endpoints.append(endpoint)
         groups.append(tuple(endpoints))
@@ -190,15 +188,15 @@ def _exchangers(relay: Relay, port: int) -> tuple[Endpoint, None]:
 def _must_be_sound(rule: Rule) -> None:
     relay = rule.relay
     if rule.is_by_domain and rule.auth is not None:
-        raise ConfigError(f"{relay.where} auth would give the secret to the exchangers of any domain; take it out")
+        raise ConfigError(f"{relay.where}auth would give the secret to the exchangers of any domain; take it out")
     if not rule.is_by_domain and relay.tls != OPPORTUNISTIC:
-        raise ConfigError(f'{relay.where} tls is for hosts = ["mx"]; with a relay URL the scheme says it')
+        raise ConfigError(f'{relay.where}tls is for hosts = ["mx"]; with a relay URL the scheme says it')
     for endpoint in rule.endpoints:
         if rule.auth is not None and endpoint.lmtp and not endpoint.path:
-            raise ConfigError(f"{relay.where} lmtp:// with auth would send the secret in clear to {endpoint}; take out auth")
+            raise ConfigError(f"{relay.where}lmtp:// with auth would send the secret in clear to {endpoint}; take out auth")
         if rule.auth is not None and endpoint.tls == OPPORTUNISTIC:
             raise ConfigError(
-                f"{relay.where} smtp:// with auth would give the secret to whoever strips STARTTLS from {endpoint}; "
+                f"{relay.where}smtp:// with auth would give the secret to whoever strips STARTTLS from {endpoint}; "
                 "use smtp+tls:// or smtps:// (or smtp+notls:// if the way is safe)"
             )
 
@@ -226,7 +224,7 @@ def parse_url(url: str, where: str, port: int = 0) -> tuple[Endpoint, Auth | Non
     scheme, separator, _ = url.removeprefix("mx+").partition("://")
     if not separator or scheme not in _SCHEMES or (exchangers and scheme == "lmtp"):
         raise ConfigError(
-            f"{where} a relay is written smtp+tls://HOST, smtps://HOST, smtp://HOST, smtp+notls://HOST, lmtp://HOST:PORT, "
+            f"{where}a relay is written smtp+tls://HOST, smtps://HOST, smtp://HOST, smtp+notls://HOST, lmtp://HOST:PORT, "
             'lmtp:///PATH, mx+smtp+tls://NAME (the mail exchangers of NAME) or "mx" (those of each recipient\'s domain)'
         )
     if scheme == "lmtp" and url.startswith("lmtp:///") and url != "lmtp:///" and url.isprintable():
@@ -236,19 +234,19 @@ def parse_url(url: str, where: str, port: int = 0) -> tuple[Endpoint, Auth | Non
         host, own_port, user, password = parts.hostname, parts.port, parts.username, parts.password
     except ValueError:
         # the error's own words would repeat what may be a password
-        raise ConfigError(f"{where} a relay URL cannot be read; it is {scheme}://HOST or {scheme}://HOST:PORT") from None
+        raise ConfigError(f"{where}a relay URL cannot be read; it is {scheme}://HOST or {scheme}://HOST:PORT") from None
     if not host or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ConfigError(f"{where} a relay URL is {scheme}://HOST or {scheme}://HOST:PORT and nothing behind it")
+        raise ConfigError(f"{where}a relay URL is {scheme}://HOST or {scheme}://HOST:PORT and nothing behind it")
     if any(ord(char) <= 32 or char in "<>\"'" for char in host) or own_port == 0:
-        raise ConfigError(f"{where} a relay URL has no usable host or port")
+        raise ConfigError(f"{where}a relay URL has no usable host or port")
     if exchangers and (":" in host or host.replace(".", "").isdigit()):
-        raise ConfigError(f"{where} an address has no mail exchangers; leave out mx+ before {scheme}://")
+        raise ConfigError(f"{where}an address has no mail exchangers; leave out mx+ before {scheme}://")
     default, tls = _SCHEMES[scheme]
     auth = None
     if user is not None:
         if not user or not password:
-            raise ConfigError(f"{where} the relay URL has a user or a password, but not both")
+            raise ConfigError(f"{where}the relay URL has a user or a password, but not both")
         auth = Auth(unquote(user), unquote(password), literal=True)
         if not auth.user.isprintable() or not auth.secret.isprintable():
-            raise ConfigError(f"{where} the user or password in the relay URL has a control character, or is not UTF-8")
+            raise ConfigError(f"{where}the user or password in the relay URL has a control character, or is not UTF-8")
     return Endpoint(host, own_port or port or default, tls, lmtp=scheme == "lmtp", exchangers=exchangers), auth

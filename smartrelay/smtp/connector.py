@@ -22,19 +22,23 @@ HEAD_START = 0.25
 _NO_NETWORK = (errno.ENETUNREACH, errno.ENETDOWN, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """What the system says at once where this machine has no way there, whatever the other side does."""
 
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What the system says where this process, or this machine, has no means left for one more connection."""
+
 Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
 class Target(NamedTuple):
     """Where to connect. path: a local socket instead of host and port. source: own addresses to come from, by family.
-    addresses: the host's, () for the system's resolver to find. without: addresses that are not wanted again."""
+    addresses: the host's, () for the system's resolver to find. without: addresses that are not wanted again; those that could
+    not be connected to are added."""
 
     host: str
     port: int = 0
     path: str = ""
     source: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
+    without: list[str] | None = None
 
     def __str__(self) -> str:
         return self.path or (f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}")
@@ -54,7 +58,7 @@ def connect(target: Target, timeouts: Timeouts) -> socket.socket | Answer:
     addresses = addresses_of(target, timeouts.lookup)
     if isinstance(addresses, Answer):
         return addresses
-    wanted = [address for address in addresses if address[1][0] not in target.without]
+    wanted = [address for address in addresses if address[1][0] not in (target.without or ())]
     return _Race(target, wanted, timeouts.connect).run()
 
 
@@ -76,6 +80,7 @@ def _failed(what: str, error: OSError) -> Answer:
     if isinstance(error, TimeoutError):
         return Answer(Phase.CONNECT, trouble=Trouble.TIMEOUT, text=f"{what}: connection timed out")
     trouble = Trouble.NO_NETWORK if error.errno in _NO_NETWORK else Trouble.NO_ROUTE
+    trouble = Trouble.NO_ROOM if error.errno in _NO_ROOM else trouble
     return Answer(Phase.CONNECT, trouble=trouble, text=f"{what}: {(error.strerror or str(error)).lower()}")
 
 
@@ -212,6 +217,8 @@ class _Race:
         return None
 
     def _fail(self, address: Address, error: OSError) -> None:
+        if self.target.without is not None:
+            self.target.without.append(address[1][0])
         self.failures.append(_failed(f"connect to {self.target.host}[{address[1][0]}]:{self.target.port}", error))
 
 

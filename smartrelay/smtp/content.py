@@ -49,8 +49,10 @@ class Content(NamedTuple):
             raise ConnectionAbortedError("the stored text has shrunk")
 
 
-def prepare(blocks: Callable[[], Iterable[bytes]], facts: Facts, *, eight_bit: bool) -> Content:
+def prepare(blocks: Callable[[], Iterable[bytes]], facts: Facts, *, eight_bit: bool, utf8: bool = False) -> Content:
     """Makes a text, which `blocks` gives as often as it is called, fit for a server that does (or does not) take 8-bit data.
+
+    utf8: it goes by SMTPUTF8, so that an address in its header may be raw.
 
     Raises NotSendable, and what `blocks` raises.
     """
@@ -59,7 +61,7 @@ def prepare(blocks: Callable[[], Iterable[bytes]], facts: Facts, *, eight_bit: b
     from smartrelay.smtp import recode
 
     try:
-        result = recode.prepare(blocks, eight_bit=eight_bit)
+        result = recode.prepare(blocks, eight_bit=eight_bit, utf8=utf8)
     except recode.NotRecodable as error:
         raise NotSendable(error.reason, error.dsn) from error
     return Content(result.octets + result.lines, result.eight_bit, result.chunks)

@@ -51,6 +51,7 @@ class Trouble(StrEnum):
     NO_HOST = "host not found"
     NO_ROUTE = "unreachable"
     NO_NETWORK = "no network"
+    NO_ROOM = "out of descriptors or memory"
     TIMEOUT = "timed out"
     LOST = "connection lost"
     PROTOCOL = "protocol error"

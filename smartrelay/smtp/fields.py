@@ -34,8 +34,10 @@ _PARAMETER = re.compile(rb'(?<![^\s;="()])([^\s;="()]++)\s*+=\s*+("(?:[^"\\]|\\.
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&+-.^_`{|}~")
 
 
-def encode_header(field: bytes) -> bytes:
+def encode_header(field: bytes, *, utf8: bool = False) -> bytes:
     """One whole field, folds and all, made fit; NotRecodable 5.6.7 if it takes SMTPUTF8, 5.6.0 if it cannot be folded.
+
+    utf8: the server has SMTPUTF8: a field in UTF-8 that takes it stays as it is.
 
     Unstructured text, phrases and comments become encoded words (RFC 2047; charset utf-8, or unknown-8bit where the
     field is not valid UTF-8), parameters RFC 2231 extended values. # E-051
@@ -45,7 +47,11 @@ def encode_header(field: bytes) -> bytes:
     field = field.translate(_AS_SENT, b"\0")  # now, for a line of which only CR is left would be taken for an empty one
     name = field_name(field)
     if not field.isascii():
-        field = _encode(field, name)
+        try:
+            field = _encode(field, name)
+        except NotRecodable:
+            if not utf8 or not _is_utf8(field):
+                raise
     if _long(field):
         field = fold(field, addresses=name in ADDRESSES, structured=name in ADDRESSES | PARAMETERS | OTHER_SYNTAX)
     return field
@@ -55,13 +61,17 @@ def _long(field: bytes) -> bool:
     return len(field) > MAX_LINE and max(map(len, field.split(b"\n"))) > MAX_LINE
 
 
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _encode(field: bytes, name: bytes) -> bytes:
     label, colon, value = field.partition(b":")
-    try:
-        value.decode("utf-8")
-        charset = "utf-8"
-    except UnicodeDecodeError:
-        charset = "unknown-8bit"  # RFC 1428
+    charset = "utf-8" if _is_utf8(value) else "unknown-8bit"  # RFC 1428
     if name in PARAMETERS:
         return label + colon + _encode_parameters(value, charset)
     out = Writer(label + colon, charset)

@@ -64,13 +64,15 @@ def open_session(
         return Answer(Phase.LOOKUP, trouble=Trouble.NO_HOST, text=str(error))
     answer: Answer | None = None
     tried: list[str] = []
+    without: list[str] = []
     while len(tried) < ADDRESSES:
         seen = len(tried)
-        opened = _open_at_one(target._replace(without=tuple(tried)), policy, connector, clock, tried)
+        opened = _open_at_one(target._replace(without=without), policy, connector, clock, tried)
         if not isinstance(opened, Answer):
             return opened
         if len(set(tried)) == seen:
             return answer or opened  # no address is left that has not been tried
+        without += tried[seen:]
         answer = opened
         host_wide = opened.trouble in (Trouble.CERTIFICATE, Trouble.LOOP)
         if target.path or host_wide or opened.phase not in _THIS_ADDRESS:
@@ -89,7 +91,7 @@ def _open_at_one(
     opened = _open(target, policy, connector, clock, tried)
     if not isinstance(opened, Answer) or policy.tls in ("starttls", "implicit") or policy.signs_in:
         return opened
-    again = target if target.path else target._replace(addresses=tuple(tried[-1:]), without=())
+    again = target if target.path else target._replace(addresses=tuple(tried[-1:]), without=None)
     if opened.phase is Phase.TLS and policy.tls == "opportunistic":
         return _open(again, policy._replace(tls="none"), connector, clock, [])
     if opened.phase is Phase.EHLO and opened.trouble is Trouble.LOST and policy.extended and not policy.lmtp:

@@ -10,6 +10,7 @@ Decisions:
   NUL or is 8-bit by more than a third; anything else in base64. A leaf labelled `binary` with a bare
   CR has to be, too (A-105). Parts that are base64 or quoted-printable already are repaired in their encoding.
 - A composite part that said 8bit or binary, and in which something changes, says 7bit if all in it now is.
+- A field with an address that encoding cannot express goes as it is by SMTPUTF8, and nowhere else.
 - In what a multipart/signed signs nothing is changed: if something had to be, the message is refused, 5.6.3. A
   DKIM-Signature does not forbid a change: it breaks, and the mail arrives.
 - Raw 8-bit header text is encoded at any depth (`fields.encode_header`), save in signed parts when the server takes
@@ -76,9 +77,11 @@ class Recoded:
         return recode(self.open_message(), self.plan)
 
 
-def prepare(open_message: Callable[[], Iterable[bytes]], *, eight_bit: bool, other_charset: str = "unknown-8bit") -> Recoded:
+def prepare(
+    open_message: Callable[[], Iterable[bytes]], *, eight_bit: bool, other_charset: str = "unknown-8bit", utf8: bool = False
+) -> Recoded:
     """Find out whether the message can be made fit, and its size then: read it twice. Raises NotRecodable."""
-    plan_ = plan(open_message(), eight_bit=eight_bit, other_charset=other_charset)
+    plan_ = plan(open_message(), eight_bit=eight_bit, other_charset=other_charset, utf8=utf8)
     octets = lines = 0
     check = Look()
     for chunk in recode(open_message(), plan_):
@@ -140,7 +143,7 @@ def _head(head: Head, change: Change, plan: Plan) -> bytes:
     part = head.part
     if part.frozen:
         return b"".join(head.fields) + head.end
-    fields = [encode_header(item) for item in head.fields]
+    fields = [encode_header(item, utf8=plan.utf8) for item in head.fields]
     if change and part.message and not any(field_name(item) == b"mime-version" for item in fields):
         fields.append(b"MIME-Version: 1.0\n")
     if change & Change.TYPE:

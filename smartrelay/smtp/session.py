@@ -58,6 +58,12 @@ class Session:
         """What is being done right now (read by another thread that wants to end it)."""
         return self.client.wire.phase
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether neither side waits for the other: no answer is due, and the server was not promised a message."""
+        dialogue = self.client.wire.dialogue
+        return dialogue.quiet and dialogue.state is not State.TEXT
+
     def relay(self, pull: Pull, tell: Tell, halted: Halted = lambda: False) -> None:
         """Sends what `pull` gives until it gives None or the session ends. `tell` is called with the answers for some of a
         transaction's recipients, by index, before anything else is waited for; for each recipient exactly once. Once `halted`

@@ -38,6 +38,7 @@ class Plan:
     changes: bool
     eight_bit: bool
     other_charset: str
+    utf8: bool = False
 
     def change(self, part: Part) -> Change:
         return Change(self.parts[part.ordinal]) if part.ordinal < len(self.parts) else Change.NONE
@@ -96,8 +97,9 @@ class _Finding:
 
 
 class _Survey:
-    def __init__(self, *, eight_bit: bool) -> None:
+    def __init__(self, *, eight_bit: bool, utf8: bool) -> None:
         self.eight_bit = eight_bit
+        self.utf8 = utf8
         self.parts = bytearray()
         self.changes = False
         self._open: list[_Finding] = []
@@ -122,7 +124,7 @@ class _Survey:
             look.feed(b"".join(head.fields))
             if look.offends(eight_bit=self.eight_bit):
                 raise _signed()
-        elif any(encode_header(item) != item for item in head.fields) or head.needs_end:
+        elif any(encode_header(item, utf8=self.utf8) != item for item in head.fields) or head.needs_end:
             self.changes = True
 
     def _close(self, found: _Finding) -> None:
@@ -195,12 +197,13 @@ def _composite_change(found: _Finding, offends: bool, high: bool) -> Change:
     return change
 
 
-def plan(chunks: Iterable[bytes], *, eight_bit: bool, other_charset: str = "unknown-8bit") -> Plan:
+def plan(chunks: Iterable[bytes], *, eight_bit: bool, other_charset: str = "unknown-8bit", utf8: bool = False) -> Plan:
     """Read the message once and tell what has to change for a server that takes 8-bit data, or does not.
 
-    Raises NotRecodable where it cannot be made fit. `other_charset` labels text that has no label and is not UTF-8.
+    Raises NotRecodable where it cannot be made fit. `utf8`: the server has SMTPUTF8, too.
+    `other_charset` labels text that has no label and is not UTF-8.
     """
-    survey = _Survey(eight_bit=eight_bit)
+    survey = _Survey(eight_bit=eight_bit, utf8=utf8)
     for event in Walker().walk(chunks):
         survey.take(event)
-    return Plan(bytes(survey.parts), survey.changes, eight_bit, other_charset)
+    return Plan(bytes(survey.parts), survey.changes, eight_bit, other_charset, utf8)

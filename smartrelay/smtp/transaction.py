@@ -12,6 +12,7 @@ from smartrelay.smtp import content
 from smartrelay.smtp.dialogue import Answer, Phase, Reply, Trouble, path_command, xtext
 
 Line = tuple[Phase, bytes]
+_NEEDS_UTF8 = "5.6.7"
 
 
 class Transaction:
@@ -117,8 +118,9 @@ def _too_many(reply: Reply) -> bool:
 def prepare(wanted: Transaction, indices: Iterable[int], offered: dict[str, str]) -> Flight:
     """Makes a transaction ready for a server with these extensions. Raises content.NotSendable."""
     utf8 = "SMTPUTF8" in offered
-    text = content.prepare(wanted.text, wanted.facts, eight_bit="8BITMIME" in offered)
     sender, international = _path(wanted.reverse_path, utf8)
+    text, raw = _text(wanted, offered)
+    international = international or raw
     refused: dict[int, Answer] = {}
     paths = []
     for index in indices:
@@ -135,6 +137,17 @@ def prepare(wanted: Transaction, indices: Iterable[int], offered: dict[str, str]
     dsn = "DSN" in offered
     lines = [(index, path_command("RCPT TO", path, _wishes(wanted, index) if dsn else [])) for index, path in paths]
     return Flight(wanted, text, mail, lines, refused)
+
+
+def _text(wanted: Transaction, offered: dict[str, str]) -> tuple[content.Content, bool]:
+    """The text, and whether an address in its header needs SMTPUTF8 (RFC 6531 section 3.4). Raises content.NotSendable."""
+    try:
+        return content.prepare(wanted.text, wanted.facts, eight_bit="8BITMIME" in offered), False
+    except content.NotSendable as error:
+        if error.dsn != _NEEDS_UTF8 or "SMTPUTF8" not in offered:
+            raise
+    # whoever offers SMTPUTF8 takes 8-bit data (section 3.1)
+    return content.prepare(wanted.text, wanted.facts, eight_bit=True, utf8=True), True
 
 
 def unsendable(error: content.NotSendable) -> Answer:
@@ -158,7 +171,7 @@ def _path(address: str, utf8: bool) -> tuple[str, bool]:
     if path.isascii():
         return path, False
     if not utf8:
-        raise content.NotSendable("the server does not take internationalised addresses (SMTPUTF8)", "5.6.7")
+        raise content.NotSendable("the server does not take internationalised addresses (SMTPUTF8)", _NEEDS_UTF8)
     return path, True
 
 

@@ -136,9 +136,9 @@ class History:
         kind = event["event"]
         if kind == "attempt":
             # all of it is looked at before any of it counts
-            relay, found = str(event["relay"]), results(event)
+            relay, found = _word(event["relay"]), results(event)
             notice = self._notice(event["notice"]) if "notice" in event else None
-            hosts = [str(host) for host in event.get("hosts", ())]
+            hosts = [_word(host) for host in event.get("hosts", ())]
             for index, _ in found:
                 self._must_exist(index)
             for index, status in found:
@@ -209,9 +209,14 @@ def attempt(
 def results(event: Event) -> list[tuple[int, Status]]:
     """The statuses in an attempt's event. Raises what a hand-made event makes it raise."""
     return [
-        (int(i), Status(str(action), str(dsn), printable(str(text)), int(code), str(host), str(phase), bool(doubt)))
+        (int(i), Status(_word(action), _word(dsn), _word(text), int(code), _word(host), _word(phase), bool(doubt)))
         for i, action, dsn, text, code, host, phase, doubt in event["results"]
     ]
+
+
+def _word(value: object) -> str:
+    """What a journal says, fit for a terminal whoever wrote it."""
+    return printable(str(value))
 
 
 def bounced(now: float, number: int) -> Event:

@@ -21,6 +21,9 @@ _FIRST_READ = 1 << 14
 
 _BLOCK = 1 << 17
 
+_SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What a system says that has run out of something, whatever the file."""
+
 
 class MessageInHand:
     """One locked message: envelope, history, and its text as often as it is asked for.
@@ -28,7 +31,7 @@ class MessageInHand:
     known: its envelope, where that was read a moment ago: the first line of a file never changes.
 
     Raises on construction MessageBusy when somebody else has it, NoSuchMessage when the name is gone, CorruptMessage when
-    the file is no message (the caller sets it aside; `close` is done by then).
+    the file is no message (the caller sets it aside; `close` is done by then), OSError where that cannot be found out now.
     """
 
     def __init__(self, spool: str, path: str, queue_id: str, known: Envelope | None = None) -> None:
@@ -78,12 +81,7 @@ def lock(path: str) -> int:
 
 def _locked(path: str) -> tuple[int, int]:
     """The descriptor as `lock` gives it, and the file's size."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise NoSuchMessage(f"{path} is gone") from None
-    except OSError as error:
-        raise CorruptMessage(f"{path}: cannot be opened: {error.strerror}") from error
+    descriptor = _opened(path)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -105,17 +103,29 @@ def _locked(path: str) -> tuple[int, int]:
 
 
 def peek(path: str) -> Envelope:
-    """The envelope in a spool file. Raises NoSuchMessage when it is gone, CorruptMessage when it is none."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise NoSuchMessage(f"{path} is gone") from None
-    except OSError as error:
-        raise CorruptMessage(f"{path}: {error.strerror}") from error
+    """The envelope in a spool file. Raises NoSuchMessage when it is gone, CorruptMessage when it is none, OSError
+    where that cannot be found out now."""
+    descriptor = _opened(path)
     try:
         return _read_envelope(descriptor, path)[0]
     finally:
         os.close(descriptor)
+
+
+def _opened(path: str) -> int:
+    """A descriptor for reading. Raises NoSuchMessage, CorruptMessage, and OSError where it is not the file's fault."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise NoSuchMessage(f"{path} is gone") from None
+    except OSError as error:
+        raise _unreadable(f"{path}: cannot be opened", error) from error
+
+
+def _unreadable(what: str, error: OSError) -> Exception:
+    """What it means that a file cannot be read: nothing where the lack is ours, or a process with too many files open would
+    set a whole queue aside."""
+    return error if error.errno in _SCARCE else CorruptMessage(f"{what}: {error.strerror}")
 
 
 def _read_envelope(descriptor: int, path: str) -> tuple[Envelope, bytes]:
@@ -126,7 +136,9 @@ def _read_envelope(descriptor: int, path: str) -> tuple[Envelope, bytes]:
             text += more
         line, end, begin = text.partition(b"\n")
         envelope = read(line)
-    except (BadEnvelope, OSError) as error:
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except BadEnvelope as error:
         raise CorruptMessage(f"{path}: {error}") from error
     if not end:
         raise CorruptMessage(f"{path}: it ends within its envelope")

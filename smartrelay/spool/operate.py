@@ -1,7 +1,8 @@
 """What an operator does to one message: hold, release, retry, delete.
 
 Each takes the message's lock, looks at its name again, and is one rename or unlink; a pass at work is never disturbed and
-never surprised. A message that is being delivered is busy; `wait` is for how many seconds to try again.
+never surprised. A message that is being delivered is busy; `wait` is for how many seconds to try again. clock: Unix seconds,
+for the journal.
 """
 
 import os
@@ -19,20 +20,22 @@ _POLL = 0.05
 _TRIES = 10
 _T = TypeVar("_T")
 
+Clock = Callable[[], float]
 
-def hold(spool: str, one: str, *, wait: float = 0.0) -> None:
+
+def hold(spool: str, one: str, *, wait: float = 0.0, clock: Clock = time.time) -> None:
     """Sets a message aside: no pass touches it, and it does not age, until it is released."""
-    _move(spool, one, names.HOLD, "hold", wait)
+    _move(spool, one, names.HOLD, "hold", wait, clock)
 
 
-def release(spool: str, one: str, *, wait: float = 0.0) -> None:
+def release(spool: str, one: str, *, wait: float = 0.0, clock: Clock = time.time) -> None:
     """Takes a held message back; it wants a pass at once. One that is not held is left as it is."""
-    _move(spool, one, names.NEW, "release", wait, only_from=names.HOLD)
+    _move(spool, one, names.NEW, "release", wait, clock, only_from=names.HOLD)
 
 
-def retry(spool: str, one: str, *, wait: float = 0.0) -> None:
+def retry(spool: str, one: str, *, wait: float = 0.0, clock: Clock = time.time) -> None:
     """Makes a message due now. Raises NoSuchMessage for one that is held: release it first."""
-    _move(spool, one, names.NEW, "retry", wait, only_from=names.CUR)
+    _move(spool, one, names.NEW, "retry", wait, clock, only_from=names.CUR)
 
 
 def delete(spool: str, one: str, *, wait: float = 0.0) -> None:
@@ -40,7 +43,7 @@ def delete(spool: str, one: str, *, wait: float = 0.0) -> None:
     _locked(spool, one, lambda path: end(spool, one, path), wait)
 
 
-def _move(spool: str, one: str, to: str, verb: str, wait: float, only_from: str = "") -> None:
+def _move(spool: str, one: str, to: str, verb: str, wait: float, clock: Clock, only_from: str = "") -> None:
     def move(path: str) -> None:
         directory = path.split("/")[-2]
         if directory == to:
@@ -49,7 +52,7 @@ def _move(spool: str, one: str, to: str, verb: str, wait: float, only_from: str 
             if directory == names.HOLD:
                 raise NoSuchMessage(f"{one} is held; `smartrelay queue release {one}` takes it back")
             return
-        event: Event = {"event": verb, "time": round(time.time(), 3)}
+        event: Event = {"event": verb, "time": round(clock(), 3)}
         Journal(spool, one).append(event, sync=False)
         os.rename(path, f"{spool}/{to}/{one}")
         sync_directory(f"{spool}/{to}")

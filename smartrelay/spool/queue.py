@@ -8,7 +8,8 @@ state or its new one (renames), a journal without a message (removed by `sweep`)
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from smartrelay.errors import SpoolError
 from smartrelay.mail.envelope import Envelope
@@ -17,6 +18,7 @@ from smartrelay.spool.durable import Draft, sync_directory
 from smartrelay.spool.history import History
 from smartrelay.spool.journal import Event, Journal
 from smartrelay.spool.message import MessageInHand, lock, peek
+from smartrelay.spool.operate import taken
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
 WRITER_LIFE = 86400
@@ -60,6 +62,7 @@ class Queue:
         self._next_due = 0.0
         self._envelopes: dict[str, Envelope] = {}
         self._relayed: dict[str, MessageInHand] = {}
+        self._unseen: set[str] = set()
         self._finished: list[Journal] = []
         self._finished_since = 0.0
 
@@ -79,7 +82,7 @@ class Queue:
             if not queue_id.is_valid(name):
                 self._set_aside(names.NEW, name, "its name is no queue id")
                 continue
-            if wanted is not None and not self._is_wanted(name, wanted):
+            if name in self._unseen or (wanted is not None and not self._is_wanted(name, wanted)):
                 continue
             due = names.waiting_name(name, self._clock())
             try:
@@ -94,7 +97,7 @@ class Queue:
     def _is_wanted(self, name: str, wanted: Callable[[Envelope, str], bool]) -> bool:
         try:
             return wanted(self.get_envelope(name), name)
-        except (NoSuchMessage, CorruptMessage):
+        except (NoSuchMessage, CorruptMessage, OSError):
             return False
 
     def read_directory(self, *, everything: bool = False) -> int:
@@ -150,7 +153,8 @@ class Queue:
     # one message
 
     def set_relaying(self, one: str) -> MessageInHand:
-        """Takes a waiting message in hand. Raises MessageBusy, NoSuchMessage, or CorruptMessage after setting it aside."""
+        """Takes a waiting message in hand. Raises MessageBusy, NoSuchMessage, CorruptMessage after setting it aside, or OSError
+        when it could not be opened for a reason of ours: then another pass will."""
         with self._lock:
             name = self._waiting.pop(one, None)
         if name is None:
@@ -198,7 +202,7 @@ class Queue:
                 raise MessageBusy(f"{origin} is in hand, and does not know yet that its notice is published")
             return
         try:
-            descriptor = lock(names.find(self.spool, origin))
+            descriptor = taken(self.spool, origin, lock, wait=0.0)
         except (NoSuchMessage, CorruptMessage):
             return
         # (MessageBusy: an operator has it for a moment; the notice waits for the next pass rather than write beside them)
@@ -209,6 +213,15 @@ class Queue:
                 journal.append(event, sync=True)
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def unseen(self, one: str) -> Iterator[None]:
+        """Leaves a message in `new/` that is about to be published there, until its origin knows that it is."""
+        self._unseen.add(one)
+        try:
+            yield
+        finally:
+            self._unseen.discard(one)
 
     def add_message(self, one: str) -> None:
         """Tells of a message that this pass itself has published in `new/`."""
@@ -287,7 +300,7 @@ class Queue:
         """Takes a waiting message in hand for a moment: one that is corrupt is set aside by that."""
         try:
             self.set_relaying(one)
-        except (NoSuchMessage, CorruptMessage, MessageBusy):
+        except (NoSuchMessage, CorruptMessage, MessageBusy, OSError):
             return
         self.put_back(one)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.crash.plots import NOTICES
 from tests.crash.scene import Runner, Scene
 
 
@@ -26,3 +27,16 @@ def scene(_scene: Scene) -> Scene:
     """Mail of every fate in a spool that no pass has touched, and a server for it."""
     _scene.fresh()
     return _scene
+
+
+@pytest.fixture(scope="session")
+def _telling(tmp_path_factory: pytest.TempPathFactory, runner: Runner) -> Iterator[Scene]:
+    with Scene(os.fspath(tmp_path_factory.mktemp("telling")), runner, NOTICES) as made:
+        yield made
+
+
+@pytest.fixture
+def telling(_telling: Scene) -> Scene:
+    """Mail that leads to notices of every kind in a spool that no pass has touched; there is a postmaster."""
+    _telling.fresh()
+    return _telling

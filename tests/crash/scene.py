@@ -10,68 +10,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from typing import Any, Self
 
+from tests.crash.plots import FATES, Plot, Told
 from tests.support.smtp_server import Answer, ScriptedServer, Session, Transaction
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-AUTHOR = "author@example.org"
-GONE = "gone@example.org"
-"""A sender whose address is refused: a notice to it fails, and the postmaster is told."""
-
-POSTMASTER = "post@example.org"
-
-FATES: dict[str, tuple[str, list[str]]] = {
-    "delivered": (AUTHOR, ["ok1@a.example"]),
-    "deferred": (AUTHOR, ["later1@a.example"]),
-    "mixed": (AUTHOR, ["ok2@a.example", "bad1@a.example", "later2@a.example"]),
-    "failed": (AUTHOR, ["bad2@a.example", "bad3@a.example"]),
-    "failed-twice": (AUTHOR, ["bad4@a.example", "turns-bad@a.example"]),
-    "strayed": (GONE, ["bad5@a.example"]),
-    "two": (AUTHOR, ["ok3@a.example", "ok4@a.example"]),
-    "reported": (AUTHOR, ["ok5@a.example"]),
-    "late": (AUTHOR, ["later3@a.example"]),
-    "expired": (AUTHOR, ["never1@a.example"]),
-    "all-kinds": (AUTHOR, ["bad6@a.example", "ok6@a.example", "never2@a.example"]),
-}
-"""Subject: sender and recipients. An address says what becomes of it: bad is refused for good, later is put off until the
-server has recovered, turns-bad is put off and then refused, never is put off always."""
-
-WISHES = {"reported": "SUCCESS", "all-kinds": "SUCCESS,FAILURE"}
-"""NOTIFY, where it is not left to us."""
-
-AGES = {"late": 45, "expired": 200, "all-kinds": 200}
-"""Minutes for which a message has been there; after 30 its sender is told, after 90 it is given up."""
-
-DELIVERED = {
-    ("delivered", "ok1@a.example"),
-    ("deferred", "later1@a.example"),
-    ("mixed", "ok2@a.example"),
-    ("mixed", "later2@a.example"),
-    ("two", "ok3@a.example"),
-    ("two", "ok4@a.example"),
-    ("reported", "ok5@a.example"),
-    ("late", "later3@a.example"),
-    ("all-kinds", "ok6@a.example"),
-}
-REPORTED = {
-    *(("failed", f"bad{number}@a.example") for number in (1, 2, 3, 4, 5, 6)),
-    ("failed", "turns-bad@a.example"),
-    ("failed", "never1@a.example"),
-    ("failed", "never2@a.example"),
-    ("relayed", "ok5@a.example"),
-    ("relayed", "ok6@a.example"),
-    ("failed", GONE),
-}
-"""What is told of whom. That of bad5 nobody takes; what becomes of it then is told to the postmaster."""
-
-REFUSED = ("failed", "bad5@a.example")
-LATE = ("delayed", "later3@a.example")
-"""Told where a pass came to try it before the server had recovered."""
-
 WORDS = ("MAIL", "RCPT", "DATA", "DOT")
 """Where in a dialogue a pass is killed by the server: a transaction's commands, and its final dot."""
 
@@ -150,18 +98,6 @@ def contents(spool: str) -> dict[str, list[str]]:
     return {name: names for name, names in found.items() if names}
 
 
-def make_older(spool: str, minutes: int) -> None:
-    """The message that came in last did so earlier."""
-    path = max((f"{spool}/new/{name}" for name in os.listdir(f"{spool}/new")), key=os.path.basename)
-    with open(path, "r+b") as file:
-        content = file.read()
-        arrived = re.search(rb'"arrived":([0-9.]+)', content)
-        assert arrived
-        older = b"%.6f" % (float(arrived[1]) - 60 * minutes)
-        file.seek(0)
-        file.write(content.replace(arrived[1], older, 1))
-
-
 def text_of(subject: str) -> bytes:
     """A message of the scene."""
     return f"Subject: {subject}\nTo: somebody@a.example\n\nThis is {subject}.\n".encode()
@@ -174,14 +110,14 @@ class Arrivals:
     messages: Counter[tuple[str, str]] = field(default_factory=Counter)
     transactions: Counter[tuple[str, tuple[str, ...]]] = field(default_factory=Counter)
     notices: Counter[str] = field(default_factory=Counter)
-    reported: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    reported: dict[str, set[Told]] = field(default_factory=dict)
 
 
 class Scene:
     """Spool, configuration and server of a test; `fresh` begins again."""
 
-    def __init__(self, folder: str, runner: Runner) -> None:
-        self.folder, self.runner = folder, runner
+    def __init__(self, folder: str, runner: Runner, plot: Plot = FATES) -> None:
+        self.folder, self.runner, self.plot = folder, runner, plot
         self.spool = os.path.join(folder, "spool")
         self.config = os.path.join(folder, "smartrelay.toml")
         self._saved = os.path.join(folder, "saved")
@@ -189,22 +125,22 @@ class Scene:
         self._seen = 0
         self._kill_at_word = 0
         self._words = 0
-        # without DSN: the reports that are asked for are ours
-        self.server = ScriptedServer(on=self._verdict, keywords=["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"])
+        # without DSN: it is for us to tell a sender that asked of what was relayed
+        self.server = ScriptedServer(on=self._verdict, keywords=("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES", "SIZE"))
+        top, queue = plot.settings
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(
-                f'hostname = "host.example.org"\nspool = "{self.spool}"\nmin_free_space = "0"\npostmaster = "{POSTMASTER}"\n'
+                f'hostname = "host.example.org"\nspool = "{self.spool}"\nmin_free_space = "0"\n{top}'
                 f'[[relay]]\nname = "r"\nhosts = ["smtp+notls://127.0.0.1:{self.server.port}"]\n'
-                '[queue]\nretry = ["1h"]\nlifetime = "90m"\nwarn_after = ["30m"]\n'
+                f'[queue]\nretry = ["1h"]\n{queue}'
                 # one message in doubt at a time, so that the law on duplicates is sharp
                 "[limits]\nmax_connections = 1\n"
             )
-        for subject, (sender, recipients) in FATES.items():
-            wish = ["-N", WISHES[subject].lower()] if subject in WISHES else []
-            done = self.sendmail(["-f", sender, *wish, *recipients], text_of(subject))
+        for subject, fate in plot.fates.items():
+            wish = ["-N", fate.notify] if fate.notify else []
+            done = self.sendmail(["-f", fate.sender, *wish, *fate.recipients], text_of(subject))
             assert done.code == 0, done.stderr
-            if subject in AGES:
-                make_older(self.spool, AGES[subject])
+        self._let_age()
         os.rename(self.spool, self._saved)
 
     def close(self) -> None:
@@ -217,6 +153,16 @@ class Scene:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _let_age(self) -> None:
+        for name in os.listdir(f"{self.spool}/new"):
+            path = f"{self.spool}/new/{name}"
+            with open(path, "rb") as file:
+                line, text = file.readline(), file.read()
+            subject = message_from_bytes(text)["Subject"]
+            arrived = time.time() - self.plot.fates[subject].age
+            with open(path, "wb") as file:
+                file.write(re.sub(rb'"arrived":[0-9.]+', b'"arrived":%.6f' % arrived, line) + text)
+
     def _verdict(self, point: str, argument: bytes, session: Session) -> Answer | None:
         self._words += point in WORDS
         if point in WORDS and self._words == self._kill_at_word:
@@ -226,7 +172,7 @@ class Scene:
             name = argument.partition(b"<")[2]
             if name.startswith((b"bad", b"gone")) or (name.startswith(b"turns-bad") and self._recovered):
                 return b"550 5.1.1 no such user"
-            if name.startswith(b"never") or (name.startswith((b"later", b"turns-bad")) and not self._recovered):
+            if name.startswith((b"later", b"turns-bad")) and not self._recovered:
                 return b"450 4.2.1 later"
         return None
 
@@ -260,10 +206,13 @@ class Scene:
         self._recovered = False
         self._seen = len(self.server.sessions)
 
-    def recover(self, passes: int = 2) -> None:
-        """Passes without hindrance: one with the same verdicts (if there are 2), then one to a server that has recovered."""
+    def recover(self, *argv: str, passes: int = 2) -> None:
+        """Passes without hindrance: one with the same verdicts (if there are 2), then one to a server that has recovered.
+
+        argv: of the first.
+        """
         if passes > 1:
-            done = self.flush()
+            done = self.flush(*argv)
             assert done.code == 0, done.stderr
         self._recovered = True
         done = self.flush("--all")
@@ -282,10 +231,10 @@ class Scene:
         """The laws, once `recover` has been through. doubts: how many crashes or faults there were; what: for the words."""
         found = self.arrivals()
         # Nothing is lost, nothing goes to anybody else, and nothing bounces that was not refused.
-        assert set(found.messages) == DELIVERED, what
-        told = Counter(each for reports in found.reported.values() for each in reports)
-        assert set(told) - {LATE} == REPORTED - {REFUSED}, what
-        # A recipient's fate is told in one notice, and that notice may come twice only as the same notice.
+        assert set(found.messages) == self.plot.delivered, what
+        told = Counter(each for notice in found.reported.values() for each in notice)
+        assert set(told) == self.plot.told, what
+        # What is told of a recipient is in one notice, and that notice may come twice only as the same notice.
         assert max(told.values()) == 1, (what, found.reported)
         # Law 10: each crash doubles at most the one message that was in doubt.
         repeated = sum(found.transactions.values()) - len(found.transactions)
@@ -303,13 +252,20 @@ class Scene:
 def _note(found: Arrivals, transaction: Transaction) -> None:
     recipients = tuple(each.decode().strip("<>") for each in transaction.recipients)
     parsed = message_from_bytes(transaction.content)
-    if b"FROM:<>" not in transaction.mail_from.upper():
+    if parsed.get_content_type() != "multipart/report":
         found.transactions[str(parsed["Subject"]), recipients] += 1
         found.messages.update((str(parsed["Subject"]), recipient) for recipient in recipients)
         return
+    assert b"FROM:<>" in transaction.mail_from.upper()  # C-020
+    (to,) = recipients
     identity = str(parsed["Message-ID"])
-    groups = re.findall(r"^Final-Recipient: rfc822; (\S+)\r\nAction: (\S+)", transaction.content.decode(), re.MULTILINE)
-    reports = {(action, address) for address, action in groups}
-    assert reports and recipients == ((POSTMASTER,) if ("failed", GONE) in reports else (AUTHOR,))
-    assert found.reported.setdefault(identity, reports) == reports, "one Message-ID, two contents"
+    rows = groups(transaction.content)
+    told = {(to, "expired" if status == "5.4.7" else action, address) for address, action, status in rows}
+    assert told and found.reported.setdefault(identity, told) == told, "one Message-ID, two contents"
     found.notices[identity] += 1
+
+
+def groups(notice: bytes) -> list[tuple[str, str, str]]:
+    """Address, action and status in each group of a notice's report."""
+    text = notice.decode().replace("\r\n", "\n")
+    return re.findall(r"^Final-Recipient: rfc822; (\S+)\nAction: (\w+)\nStatus: (\S+)$", text, re.MULTILINE)

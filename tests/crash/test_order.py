@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import SENDMAIL, SMARTRELAY, Machine, Result
+from tests.e2e.commands import SENDMAIL, SMARTRELAY, Machine, Result, relay
 from tests.support.smtp_server import ScriptedServer
 
 CALLS = "openat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,sendto,exit_group"
@@ -144,6 +144,45 @@ def test_a_pass_writes_verdicts_in_the_lawful_order(machine: Machine, smtp_serve
     settled = place(calls, "fsync", exactly("cur"), gone)
     place(calls, "unlink unlinkat", exactly(journal), settled)
     assert machine.ids() == []
+
+
+KINDS = {
+    "delay": (["later@b.example"], [], 5 * 3600, "rename renameat"),
+    "success": (["ok@b.example"], ["-N", "success"], 0, "unlink unlinkat"),
+    "double bounce": (["bad@b.example"], ["-f", "<>"], 0, "unlink unlinkat"),
+    "expiry": (["later@b.example"], [], 50 * 3600, "unlink unlinkat"),
+}
+"""A notice's kind: recipients, options, seconds since it came in, and what then becomes of its message's name."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_notice_of_any_kind_is_written_in_the_lawful_order(
+    machine: Machine, smtp_server: Callable[..., ScriptedServer], kind: str
+) -> None:
+    """Law 3, C-040: the call for it durable; the notice, in new/; "bounced" durable; only then the name of its message changes.
+    Where a success is to be told there is room for that line before the mail goes: sent again, it would be told of again."""
+    recipients, options, old, end = KINDS[kind]
+    server = smtp_server(replies=MIXED, keywords=("PIPELINING",))
+    queue = '[queue]\nretry = ["24h"]\nlifetime = "48h"\n'
+    machine.configure(relay(f"smtp://127.0.0.1:{server.port}"), queue, top='postmaster = "admin@a.example"')
+    one = machine.enqueue(b"Subject: x\n\nx\n", *options, *recipients)
+    machine.let_age(one, old)
+    result, calls = trace(machine, SMARTRELAY, "flush")
+    assert result.code == 0, result.errors
+    journal, sent = f"state/{one}", -1
+    if kind == "success":
+        reserved = place(calls, "fdatasync", exactly(journal))
+        sent = place(calls, "sendto write", lambda call: b"MAIL FROM" in call.arguments.encode(), reserved)
+    called = place(calls, "pwrite64", lambda call: exactly(journal)(call) and "notice" in call.arguments, sent)
+    durable = place(calls, "fdatasync", exactly(journal), called)
+    written = place(calls, "fsync", on("tmp/"), durable)
+    linked = place(calls, "link linkat", exactly(calls[written].paths[0]), written)
+    published = place(calls, "fsync", exactly("new"), linked)
+    told = place(calls, "pwrite64", lambda call: exactly(journal)(call) and "bounced" in call.arguments, published)
+    known = place(calls, "fdatasync", exactly(journal), told)
+    changed = place(calls, end, on(f"cur/{one}"))
+    assert changed > known
+    assert machine.ids() == ([one] if kind == "delay" else [])
 
 
 @pytest.mark.parametrize("state", ["new", "hold"])

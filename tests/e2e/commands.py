@@ -301,6 +301,18 @@ class Machine:
         for one in ids or self.ids("cur"):
             os.rename(self.path(one), f"{self.spool}/cur/{one},n=1")
 
+    def let_age(self, one: str, seconds: float) -> None:
+        """Let a message, and all that its journal tells of, be so much older."""
+
+        def older(found: re.Match[bytes]) -> bytes:
+            return b"%s%.6f" % (found[1], float(found[2]) - seconds)
+
+        message, journal = Path(self.path(one)), Path(f"{self.spool}/state/{one}")
+        envelope, _, text = message.read_bytes().partition(b"\n")
+        message.write_bytes(re.sub(rb'("arrived":)([0-9.]+)', older, envelope, count=1) + b"\n" + text)
+        if journal.exists():
+            journal.write_bytes(re.sub(rb'("time":)([0-9.]+)', older, journal.read_bytes()))
+
     def text(self, one: str) -> bytes:
         """A message as submission left it, without the envelope's line."""
         with open(self.path(one), "rb") as file:

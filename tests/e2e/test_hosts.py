@@ -128,6 +128,7 @@ def test_an_unknown_host_is_66_after_the_others_were_dealt_with(machine: Machine
     unknown = "is not in the bad-host memory; `smartrelay hosts list` shows what is"
     said(machine.run("hosts", "reset", "mx.example.org:587", MX), 66, f"mx.example.org:587 {unknown}", "1 host forgotten")
     assert hosts(machine) == [SOCKET, BACKUP]
+    said(machine.run("hosts", "reset", ""), 66, f"'' {unknown}", "0 hosts forgotten")  # a script's variable that is not set
 
 
 def test_garbage_is_set_aside_and_said(machine: Machine, spool: str) -> None:  # C-010

@@ -349,7 +349,7 @@ def test_a_connection_lost_amid_the_message_is_no_doubt(machine: Machine) -> Non
 
 @pytest.mark.parametrize("point", ["GREETING", "DOT"])
 def test_silence_has_a_limit_in_each_phase(machine: Machine, smtp_server: Start, point: str) -> None:
-    """A time-out defers, and is told apart from a refused connection."""  # A-007, A-080, A-060
+    """A time-out defers, and is told apart from a refused connection."""  # A-007, A-080, A-060, C-006
     limits = '[timeouts]\ngreeting = "1s"\ndata_end = "1s"'
     machine.relay_to(smtp_server(replies={point: Action.SILENCE}), more=limits)
     one = machine.enqueue(X, *ME, YOU)

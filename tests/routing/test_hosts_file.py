@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smartrelay.routing.bad_hosts import BadHosts
@@ -214,6 +214,7 @@ DOCUMENTS = (
 
 
 @given(content=DOCUMENTS)
+@example(content=json.dumps({"v": 1, "hosts": {"A:25": ROW}}).encode())  # no key of ours, and none that could be asked for
 @many
 def test_no_content_whatever_stops_a_pass(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     spool = Spool(tmp_path_factory.getbasetemp(), FakeClock())

@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartrelay.routing.mx import MXCalculator
-from smartrelay.routing.resolver import DNSResolver, Recorder, Reply
+from smartrelay.routing.resolver import DNSResolver, Question, Recorder, Reply
 from smartrelay.routing.trouble import (
     BadLiteral,
     CanonicalNameChainTooLong,
@@ -120,6 +120,14 @@ def test_no_more_than_twenty_exchangers_are_asked_for(dns: Start) -> None:  # B-
     assert {query.name for query in server.queries} == {"d.example", *names[:20]}
 
 
+def test_no_more_than_ten_addresses_of_a_family_are_taken(dns: Start) -> None:  # B-004 B-005 B-025
+    """Each may cost a connection's time and a descriptor; nobody needs more."""
+    ipv4, ipv6 = [f"127.0.1.{number}" for number in range(50)], [f"2001:db8::{number:x}" for number in range(1, 50)]
+    addresses = [*(f"A {address}" for address in ipv4), *(f"AAAA {address}" for address in ipv6)]
+    (found,) = calculator(dns({"d.example": ["MX 1 a.example"], "a.example": addresses})).exchangers("d.example")
+    assert found.addresses == (*ipv4[:10], *ipv6[:10])
+
+
 # Without MX
 
 
@@ -213,6 +221,14 @@ def test_when_no_exchanger_has_an_address_one_doubt_is_enough_to_wait(dns: Start
     assert "mx2.example: SERVFAIL" in trouble(LookupFailed, server, "d.example").text
     server.on.clear()
     trouble(NoUsableExchanger, server, "d.example")
+
+
+def test_exchangers_whose_names_nobody_knows_leave_time_for_the_others(dns: Start) -> None:  # B-004 B-011
+    """A backup whose zone is alive takes the mail of a domain whose own zone is dead, however many names are in that."""
+    dead = [f"mx{number}.dead.example" for number in range(4)]
+    zone = {"d.example": [*(f"MX 1 {name}" for name in dead), "MX 2 a.example"], **with_addresses("a.example")}
+    server = dns(zone, on={f"{name} {kind}": SILENT for name in dead for kind in ("A", "AAAA")})
+    assert hosts(server, "d.example", timeout=2.0) == ["a.example"]
 
 
 @pytest.mark.parametrize("kind", ["A", "AAAA"])
@@ -317,6 +333,22 @@ def test_a_circle_that_the_domain_leads_into_fails(dns: Start, steps: bool) -> N
 def test_an_exchanger_that_is_an_alias_keeps_its_name(dns: Start, steps: bool) -> None:  # B-013
     zone = {"d.example": ["MX 10 cn.example"], "cn.example": ["CNAME a.example"], "a.example": ["A 127.0.0.2", "AAAA ::2"]}
     assert calculator(dns(zone, steps=steps)).exchangers("d.example") == [("cn.example", 10, ("127.0.0.2", "::2"), False)]
+
+
+def test_aliases_of_several_exchangers_are_followed_side_by_side(dns: Start) -> None:  # B-013 B-025
+    """Each call of the resolver may take its whole time, so there is one for each step, however many exchangers there are."""
+    zone = {"d.example": [f"MX {number} cn{number}.example" for number in range(20)], **with_addresses("a.example")}
+    for number in range(20):
+        zone |= {f"cn{number}.example": [f"CNAME x{number}.example"], f"x{number}.example": ["CNAME a.example"]}
+    calls = []
+
+    class Counted(DNSResolver):
+        def ask_all(self, questions: Sequence[Question]) -> list[Reply]:
+            calls.append(len(questions))
+            return super().ask_all(questions)
+
+    found = MXCalculator(Counted([dns(zone, steps=True).where])).exchangers("d.example")
+    assert len(found) == 20 and calls == [1, 40, 40, 40]
 
 
 def test_an_exchanger_whose_aliases_lead_nowhere_has_no_address(dns: Start, steps: bool) -> None:  # B-013

@@ -622,13 +622,26 @@ def test_what_was_said_is_forgotten_with_the_pass(dns: Start) -> None:  # B-028
     assert ask(server).outcome == ANSWER
 
 
-def test_what_had_no_time_is_asked_again(dns: Start) -> None:
-    """Whoever lists slow names before another's cannot make that one fail for the pass."""
+def test_slow_names_leave_the_names_behind_them_their_share_of_the_time(dns: Start) -> None:  # B-004
     server = dns(ZONE, on={f"slow{number}.example": SILENT for number in range(8)})
-    found = resolver(server, timeout=0.5)
     questions = [*(Question(f"slow{number}.example", "A") for number in range(8)), Question("a.example", "A")]
-    assert found.ask_all(questions)[-1].text == "A of a.example: no time was left to ask"
+    replies = resolver(server, timeout=2.0).ask_all(questions)
+    assert [reply.outcome for reply in replies] == [*[TEMPORARY] * 8, ANSWER]
+
+
+def test_what_had_no_time_is_asked_again(dns: Start) -> None:
+    """That time was one domain's: whoever lists slow names cannot make another's fail for the pass."""
+    server = dns(ZONE, on={"a.example": SILENT})
+    found = resolver(server, timeout=0.5)
+    assert found.ask("a.example", "A").outcome == TEMPORARY
+    server.on.clear()
     assert found.ask("a.example", "A").outcome == ANSWER
+
+
+def test_without_time_nothing_is_asked(dns: Start) -> None:
+    server = dns(ZONE)
+    assert ask(server, timeout=0.0).text == "MX of d.example: no time was left to ask"
+    assert server.queries == []
 
 
 def test_what_is_kept_has_a_limit(dns: Start) -> None:

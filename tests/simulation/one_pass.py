@@ -28,12 +28,14 @@ class Pass:
         self._log = MailLog(lambda priority, *lines: world.truth.logged(world.true, lines))
         config, clock = world.config, world.clock
         self._ledger = Ledger(self._queue, self._log, self._report, config, clock, world.rng.random)
-        self._memory = BadHosts(f"{world.spool}/hosts.json", nullcontext, clock=clock, warn=world.must_not_warn)
+        self._memory = BadHosts(
+            f"{world.spool}/hosts.json", nullcontext, timeout=config.mx.bad_host_timeout, clock=clock, warn=world.must_not_warn
+        )
         self._hosts = Hosts(
             None,
             self._memory,
             20,
-            offline=world.is_offline,
+            offline=world.weather.is_offline,
             unresolved=lambda: False,
             shuffle=lambda each: None,
             clock=clock,
@@ -49,7 +51,8 @@ class Pass:
         """Until nothing is due."""
         self._queue.sweep()
         while self._look():
-            for attempt in self._attempts.values():
+            # threads have no order
+            for attempt in self._world.rng.sample(list(self._attempts.values()), len(self._attempts)):
                 while attempt.backlog and not self._stopping.is_set():
                     attempt.work()
         self._ledger.settle()
@@ -77,7 +80,7 @@ class Pass:
     def _attempt(self, hop: NextHop) -> _AttemptManager:
         world = self._world
         if hop not in self._attempts:
-            factory = ESMTPManagedRelayerFactory(hop, world.config, self._stopping, world.connect)
+            factory = ESMTPManagedRelayerFactory(hop, world.config, self._stopping, world.weather.connect)
             self._attempts[hop] = _AttemptManager(
                 hop, factory, self._ledger, self._hosts, self._report, self._log, world.config.limits, self._stopping,
                 world.clock, budgets=self._budgets,

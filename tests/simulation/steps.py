@@ -21,30 +21,34 @@ class Crash(BaseException):
 
 class Steps:
     """Counts the steps of a process. on_link, on_unlink: told of names that come and go, just behind one that has come and just
-    before one goes. last: the last step."""
+    before one goes. last: the last step. left: how many steps the process has yet; 0 or less for one that will not die.
+    ambush: how a step begins at which, or soon behind it, a process will die."""
 
     def __init__(self, rng: Random) -> None:
         self.dead = False
         self.last = ""
+        self.ambush = ""
         self.on_link: Callable[[str], None] = lambda path: None
         self.on_unlink: Callable[[str], None] = lambda path: None
         self._rng = rng
-        self._left = 0
+        self.left = 0
         self._files: dict[int, os.stat_result] = {}
 
     def step(self, what: str) -> None:
         """One step is about to be made. Raises Crash."""
         if not self.dead:
             self.last = what
-            self._left -= 1
-            self.dead = self._left == 0
+            if self.ambush and what.startswith(self.ambush):
+                self.ambush, self.left = "", self._rng.randint(1, 10)
+            self.left -= 1
+            self.dead = self.left == 0
         if self.dead:
             raise Crash(self.last)
 
     @contextmanager
     def process(self, die_at: int = 0) -> Iterator[None]:
         """The life of a process that dies at that step, or when its time has come (0)."""
-        self.dead, self._left = False, die_at
+        self.dead, self.left = False, die_at
         real = {name: getattr(posix, name) for name in _CALLS}
         for name in _CALLS:
             watched = self._watched(name, real[name])

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from email import message_from_string
 from email.message import Message
+from typing import NamedTuple
 
 from smartrelay.mail.notice import Action, wants
 from smartrelay.mail.stored import read
@@ -14,7 +15,9 @@ from smartrelay.spool.history import History
 from smartrelay.spool.journal import Journal
 from tests.simulation.server import Letter
 
+IN_DOUBT = "it may be delivered twice"
 POSTMASTER = "admin@a.example"
+ACCOUNT_FAULT = "530 5.7.0 authentication required"
 HOUR, DAY = 3600.0, 86400.0
 LIFETIME, WARN_AFTER, MOST_GAP = 5 * DAY, (4 * HOUR, DAY), 6 * HOUR
 
@@ -45,18 +48,33 @@ class Taking:
     report: str
 
 
+class Rest(NamedTuple):
+    """A time in which mail could not go. whose: all of it (""), that with this queue id, or that of this domain."""
+
+    begin: float
+    end: float
+    whose: str = ""
+
+
 class Truth:
-    """The record of one run. spool: where it lies. Each method that finds a law broken raises AssertionError."""
+    """The record of one run. spool: where it lies. Each method that finds a law broken raises AssertionError.
+
+    holes: when time was not what a journal shows of it (it begins or ends to rest, the clock is moved). asked: when a server
+    last had its say about mail, by domain; a fault of our account is none. holds: how often each message was held.
+    """
 
     def __init__(self, spool: str) -> None:
         self.spool = spool
         self.mail: dict[str, Mail] = {}
         self.holes: list[float] = []
         self.asked: dict[str, list[float]] = defaultdict(list)
-        self.asleep: list[tuple[float, float]] = []
-        self.crashes = 0
+        self.rests: list[Rest] = []
+        self.crashes: list[float] = []
+        self.holds: Counter[str] = Counter()
         self.told: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         self.log: list[str] = []
+        self._doubts: dict[str, dict[int, float]] = defaultdict(dict)
+        self._tries: Counter[tuple[str, str]] = Counter()
         self._takings: dict[tuple[str, str], list[Taking]] = defaultdict(list)
         self._refused: set[str] = set()
         self._pass = 0
@@ -74,9 +92,9 @@ class Truth:
         self._pass += 1
         self.log = []
 
-    def crashed(self) -> None:
+    def crashed(self, now: float) -> None:
         """The pass has died."""
-        self.crashes += 1
+        self.crashes.append(now)
         self._crashed.add(self._pass)
 
     def took(self, now: float, letter: Letter, recipients: list[str], *, said: bool, report: str) -> None:
@@ -85,6 +103,8 @@ class Truth:
             takings = self._takings[letter.key, address]
             # law 10: nobody is sent it again who was known to have it
             assert not any(each.sure and each.number not in self._crashed for each in takings), f"{address} has {letter.key}"
+            # nor sent it twice in one pass, in doubt or not
+            assert not any(each.number == self._pass for each in takings), f"{address} has {letter.key} twice from one pass"
             takings.append(Taking(now, self._pass, said, report))
 
     def refused(self, address: str) -> None:
@@ -111,9 +131,16 @@ class Truth:
         """The pass has said something. What it gives up must be due to be given up."""
         self.log += lines
         for line in lines:
+            one, address = line[:17], line.partition("to=<")[2].partition(">")[0]
+            ours = ACCOUNT_FAULT in line
+            self._tries[one, address] += not ours
+            if address:
+                self._must_be_slow(one, now)
+            if IN_DOUBT in line:
+                self._doubts[one][self._pass] = now
             if "status=expired" in line:
-                mail = self.mail[line[:17]]
-                self._must_be_due(mail, line.partition("to=<")[2].partition(">")[0], now)
+                assert not ours, f"expired by a fault of our account: {line}"
+                self._must_be_due(self.mail[one], address, now)
 
     def leaves(self, path: str) -> None:
         """A name is about to go from the spool: of a message every recipient must have come to an end (law 2)."""
@@ -148,15 +175,28 @@ class Truth:
             assert end == "expired", what
 
     def _must_be_due(self, mail: Mail, address: str, now: float) -> None:
-        """Law 11: each hole in the time (a sleep, a jump, a fault of ours, a hold) may have added one capped gap, no more."""
-        what = f"{mail.queue_id} for {address} expired"
-        slept = sum(max(0.0, min(end, now) - max(begin, mail.born)) for begin, end in self.asleep)
+        """Law 11: each hole in the time may have added one capped gap, no more, and so may each attempt."""
+        one, domain = mail.queue_id, address.rpartition("@")[2]
+        what = f"{one} for {address} expired"
+        rested = _length(
+            [(max(begin, mail.born), min(end, now)) for begin, end, whose in self.rests if whose in ("", one, domain)]
+        )
         holes = sum(mail.born <= when <= now for when in self.holes)
-        awake = now - mail.born - slept
+        awake = now - mail.born - rested
         assert awake + holes * MOST_GAP >= LIFETIME - 60, f"{what} after {awake / DAY:.2f} days awake and {holes} holes"
-        domain = address.rpartition("@")[2]
+        # the last words of a process that died are not known
+        marks = self._tries[one, address] + self.holds[one] + sum(mail.born <= when <= now for when in self.crashes)
+        assert marks * MOST_GAP >= LIFETIME - 60, f"{what} after {marks} attempts and holds"
         last = max(self.asked[domain], default=0.0)
         assert now - last <= HOUR + 60, f"{what}, {now - last:.0f} s after anybody was asked"
+
+    def _must_be_slow(self, one: str, now: float) -> None:
+        """Law 10: behind the third doubt a message waits for hours, if no operator, clock or crash comes between."""
+        doubts = self._doubts[one]
+        if len(doubts) >= 3 and self._pass not in doubts and not self.holds[one]:
+            last = max(doubts.values())
+            if not any(when >= last for when in (*self.holes, *self.crashes)):
+                assert now - last >= 4 * HOUR - 60, f"{one} was tried {now - last:.0f} s after its third doubt"
 
     def is_over(self, now: float) -> None:
         """Behind the last pass: all mail has ended, and of each end was told what NOTIFY asks for, once."""
@@ -195,6 +235,15 @@ class Truth:
     def duplicates(self) -> int:
         """How often a recipient was sent what was there already."""
         return sum(len(takings) - 1 for takings in self._takings.values() if takings)
+
+
+def _length(spans: list[tuple[float, float]]) -> float:
+    """Of all that these spans cover."""
+    covered, reached = 0.0, float("-inf")
+    for begin, end in sorted(spans):
+        covered += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return covered
 
 
 def _told(notice: Message) -> list[tuple[str, str]]:

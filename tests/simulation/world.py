@@ -11,19 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from smartrelay.config import Config, Limits, Relay
+from smartrelay.config import MX, Config, Limits, Relay
 from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.routing.relays import Routes
-from smartrelay.smtp.connector import Target
-from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.spool import names, operate
 from smartrelay.spool.queue import Queue
-from smartrelay.spool.trouble import MessageBusy, NoSuchMessage
 from smartrelay.values import Rate
 from tests.simulation.one_pass import Pass
-from tests.simulation.server import CLOSE, KEEP_AND_CLOSE, Letter, Plug
 from tests.simulation.steps import Crash, Steps
-from tests.simulation.truth import DAY, HOUR, LIFETIME, POSTMASTER, WARN_AFTER, Mail, Truth
+from tests.simulation.truth import DAY, HOUR, LIFETIME, POSTMASTER, WARN_AFTER, Mail, Rest, Truth
+from tests.simulation.weather import HOSTS, WEATHER, Weather
 from tests.support.clock import START
 from tests.support.configuration import configuration
 from tests.support.queues import new_spool
@@ -32,13 +29,9 @@ DAYS = 30
 TICK = 300.0
 """Seconds between two calls of the timer."""
 
-HOSTS = {"main.example": "a.example", "backup.example": "a.example", "box.example": "b.example"}
-"""The servers, and the domain whose mail each takes: two of one relay, and one that speaks LMTP."""
-
-WEATHER = ["up", "up", "refused", "timeout", "busy", "full", "closed", "account", "lossy", "drops", "flaky"]
 NOTIFY = ["", "", "", "NEVER", "FAILURE", "DELAY", "SUCCESS", "SUCCESS,DELAY", "SUCCESS,FAILURE,DELAY"]
 KINDS = ["ok", "ok", "ok", "bad", "spam", "slow", "never", "policy"]
-"""What becomes of a recipient, by the first letters of the address: slow is put off for three days, never for ever."""
+"""What becomes of a recipient, by its first letters: slow is put off until the middle of the month, never for ever."""
 
 
 @dataclass(order=True)
@@ -63,10 +56,9 @@ class World:
         self.steps.on_link = lambda path: self.truth.published(path, self.true)
         self.steps.on_unlink = self.truth.leaves
         self.passes = 0
-        self._weather = dict.fromkeys(HOSTS, "up")
-        self._offline = False
+        self.weather = Weather(self)
+        self._resting: dict[str, float] = {}
         self._die_at = 0
-        self._fine = False
         self._numbers = itertools.count()
         self._happenings: list[Happening] = []
         self.config = self._configuration()
@@ -74,7 +66,7 @@ class World:
         self._plan()
 
     def _configuration(self) -> Config:
-        rate = self.rng.choice([None, None, Rate(2, HOUR), Rate(6, DAY)])
+        rate = self.rng.choice([None, None, Rate(2, HOUR), Rate(3, DAY)])
         work = Relay("work", (("smtp+notls://main.example",), ("smtp+notls://backup.example",)), "w:", ("*",), ("*@a.example",))
         box = Relay("box", (("lmtp://box.example",),), "b:", recipient=("*@b.example",))
         return configuration(
@@ -84,6 +76,7 @@ class World:
             postmaster=POSTMASTER,
             lifetime=LIFETIME,
             warn_after=WARN_AFTER,
+            mx=MX(bad_host_timeout=self.rng.choice([HOUR, 4 * HOUR])),
             limits=Limits(max_messages_per_connection=self.rng.choice([1, 3, 100])),
         )
 
@@ -141,19 +134,30 @@ class World:
 
     def _change_weather(self) -> None:
         host = self.rng.choice(list(HOSTS))
-        if self._weather[host] == "account":
-            self._hole()
-        self._weather[host] = self.rng.choice(WEATHER)
+        self.weather.of[host] = self.rng.choice(WEATHER)
+        if host == "box.example":  # the other domain has two servers
+            self._rest(HOSTS[host], self.weather.of[host] == "account")
 
     def _sleep(self) -> None:
         begin = self.true
         self.true += self.rng.expovariate(1 / 2) * DAY
-        self.truth.asleep.append((begin, self.true))
+        self.truth.rests.append(Rest(begin, self.true))
         self._hole()
 
     def _go_offline(self, offline: bool) -> None:
-        self._offline = offline
-        self._hole()
+        self.weather.offline = offline
+        self._rest("", offline)
+
+    def _rest(self, whose: str, begins: bool) -> None:
+        """Mail ceases to be able to go, or can again (`truth.Rest`)."""
+        begun = self._resting.pop(whose, None)
+        if begun is not None:
+            self.truth.rests.append(Rest(begun, self.true, whose))
+        if begins:
+            self._resting[whose] = self.true
+        if (begun is not None or begins) and whose not in self.truth.mail:
+            # what is remembered of a host is an attempt for a while yet; a hold is written down by the clock
+            self._hole()
 
     def _jump(self) -> None:
         self._set_clock(self.rng.choice([-self.true + 1000.0, -400 * DAY, 400 * DAY, 7 * DAY, -7 * DAY, HOUR, -HOUR]))
@@ -163,23 +167,27 @@ class World:
         self.offset = offset
 
     def _arm(self) -> None:
-        """The next pass that has anything to do dies at a step of its own."""
-        self._die_at = self.rng.randint(1, 40)
+        """A pass dies after so many steps of passes from here on, or while it publishes a notice."""
+        if self.rng.random() < 0.5:
+            self._die_at = self.rng.randint(1, 60)
+        else:
+            self.steps.ambush = f"open {self.spool}/tmp/"
 
     def _hold(self) -> None:
-        self._operate(operate.hold)
+        """An operator holds some of what is there."""
+        if self._resting:
+            self._hole()  # what a hold is written into counts as two gaps
+        for one in [one for one, mail in self.truth.mail.items() if not mail.gone and one not in self._resting]:
+            if self.rng.random() < 0.5:
+                continue
+            operate.hold(self.spool, one, clock=self.clock)
+            self.truth.holds[one] += 1
+            self._rest(one, True)
 
     def _release(self) -> None:
-        self._operate(operate.release)
-
-    def _operate(self, act: Callable[[str, str], None]) -> None:
-        """What an operator does, by a clock of his own."""
-        self._hole()
-        for one in [one for one, mail in self.truth.mail.items() if not mail.gone]:
-            try:
-                act(self.spool, one)
-            except (NoSuchMessage, MessageBusy):
-                continue
+        for one in [one for one in self._resting if one in self.truth.mail]:
+            operate.release(self.spool, one, clock=self.clock)
+            self._rest(one, False)
 
     # time goes by
 
@@ -192,7 +200,7 @@ class World:
             self.true = max(self.true, happening.when)
             happening.what()
         self._clear_up()
-        self._passes(self.true + 2 * LIFETIME + (30 if self.config.relays[0].rate else 1) * DAY)
+        self._passes(self.true + 2 * LIFETIME + (90 if self.config.relays[0].rate else 1) * DAY)
         left = [name for folder in ("new", "cur", "hold", "corrupt") for name in os.listdir(f"{self.spool}/{folder}")]
         assert not left, f"still there after days of fine weather: {left}"
         self.truth.is_over(self.true)
@@ -200,8 +208,9 @@ class World:
     def _clear_up(self) -> None:
         self._set_clock(0.0)
         self._go_offline(False)
-        self._weather = dict.fromkeys(HOSTS, "up")
-        self._die_at = 0
+        self.weather = Weather(self)
+        self._die_at, self.steps.ambush = 0, ""
+        self._rest("b.example", False)
         self._release()
 
     def _passes(self, until: float) -> None:
@@ -236,73 +245,9 @@ class World:
             with self.steps.process(die_at):
                 Pass(self).run()
         except Crash:
-            self.truth.crashed()
-            self._hole()
+            self.truth.crashed(self.true)
+            if self.rng.random() < 0.3:
+                self._hold()
+                self._at((self.true - START) / DAY + self.rng.expovariate(1), self._release)
         else:
-            self._die_at = self._die_at or (die_at if not self.steps.last else 0)
-
-    # what a pass finds outside (the protocols of `server` and `smtp.connector`)
-
-    def connect(self, target: Target, timeouts: object) -> "Plug | Answer":
-        """A connection to one of the hosts, if the weather allows."""
-        self.steps.step("connect")
-        weather = self._weather_of(target.host)
-        if self._offline:
-            return Answer(Phase.CONNECT, trouble=Trouble.NO_NETWORK, text="connect: network is unreachable")
-        self.truth.asked[HOSTS[target.host]].append(self.true)
-        if weather == "refused":
-            return Answer(Phase.CONNECT, trouble=Trouble.NO_ROUTE, text="connect: connection refused")
-        if weather == "timeout":
-            self.true += 30
-            return Answer(Phase.CONNECT, trouble=Trouble.TIMEOUT, text="connect: connection timed out")
-        greeting = {"closed": "554 5.7.1 no", "busy": "421 4.3.2 busy"}.get(weather, "220 ready")
-        return Plug(target.host, self, self.steps, lmtp=target.host == "box.example", greeting=greeting)
-
-    def _weather_of(self, host: str) -> str:
-        weather = self._weather[host]
-        return self.rng.choice(WEATHER[:-1]) if weather == "flaky" else weather
-
-    def reply(self, host: str, point: str, address: str, letter: Letter) -> str:
-        """What a server says."""
-        weather = self._weather_of(host)
-        self.truth.asked[HOSTS[host]].append(self.true)
-        if weather == "account" and point == "MAIL":
-            self._hole()
-            return "530 5.7.0 authentication required"
-        if weather == "drops" and point in ("MAIL", "RCPT") and self.rng.random() < 0.3:
-            return CLOSE
-        if weather == "full" and point == "RCPT":
-            return "452 4.2.2 full"
-        if weather == "lossy" and point == "DOT" and (chance := self.rng.random()) < 0.7:
-            return KEEP_AND_CLOSE if chance < 0.35 else CLOSE
-        return self._verdict(host, point, address, letter)
-
-    def _verdict(self, host: str, point: str, address: str, letter: Letter) -> str:
-        kind = address[:3]
-        if point == "RCPT":
-            if kind == "bad" or (kind == "pol" and host == "backup.example"):
-                self.truth.refused(address)
-                return "550 5.1.1 no such user"
-            if kind == "pol":
-                self.truth.refused(address)
-                return "550 5.7.1 not from you"
-            if kind == "nev" or (kind == "slo" and self.true < START + 15 * DAY):
-                return "450 4.2.1 not now"
-        if point == "DOT" and any(each.startswith("spam") for each in letter.recipients):
-            for each in letter.recipients:
-                self.truth.refused(each)
-            return "554 5.7.1 spam"
-        return ""
-
-    def took(self, letter: Letter, recipients: list[str], *, said: bool) -> None:
-        """A server has a message."""
-        report = "" if self.offers_dsn(letter.host) else "delivered" if letter.host == "box.example" else "relayed"
-        self.truth.took(self.true, letter, recipients, said=said, report=report)
-
-    def offers_dsn(self, host: str) -> bool:
-        """One of the three does."""
-        return host == "backup.example"
-
-    def is_offline(self) -> bool:
-        """Whether there is no network."""
-        return self._offline
+            self._die_at = max(0, self.steps.left)

@@ -1,6 +1,7 @@
 """Getting connected: every address of a host, none of them waited for long, and the right word when none answers."""
 
 import os
+import resource
 import socket
 import threading
 import time
@@ -238,6 +239,18 @@ def test_a_source_address_that_is_not_ours_is_an_answer(monkeypatch: pytest.Monk
     resolving(monkeypatch, "127.0.0.1")
     answer = refused(Target("relay.example", 25, source=("192.0.2.1",)))
     assert (answer.phase, answer.trouble) == (Phase.CONNECT, Trouble.NO_NETWORK)
+
+
+def test_descriptors_that_we_have_run_out_of_are_not_the_hosts_fault() -> None:
+    """Law 5: or a busy pass would take its own limit for dead hosts."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        answer = refused(Target("127.0.0.1", 25))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert (answer.phase, answer.trouble) == (Phase.CONNECT, Trouble.NO_ROOM)
+    assert answer.text == "connect to 127.0.0.1[127.0.0.1]:25: too many open files"
 
 
 # Local sockets

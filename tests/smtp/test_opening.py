@@ -17,7 +17,7 @@ from smartrelay.config import Timeouts
 from smartrelay.errors import ConfigError
 from smartrelay.relay.blame import Scope, judge
 from smartrelay.smtp.client import SMTPClient
-from smartrelay.smtp.connector import Connector, Target
+from smartrelay.smtp.connector import Connector, Target, connect
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
 from smartrelay.smtp.opening import Policy, open_session
 from smartrelay.smtp.session import Session
@@ -633,6 +633,20 @@ def test_a_host_is_looked_up_by_its_a_labels(smtp_server: Start, host: str, look
     session = open_session(Target(host, server.port), policy(), connector=connector)
     assert isinstance(session, Session) and hosts == [looked_up] and session.peer.startswith(f"{looked_up}[127.0.0.1]:")
     session.close()
+
+
+def test_an_address_that_could_not_be_connected_to_is_left_when_another_hangs_up(smtp_server: Start) -> None:  # A-004
+    """A host that is down is found out by one connection to each of its addresses."""
+    server, left = smtp_server(replies={"GREETING": Action.CLOSE}, address="127.0.0.3"), list[set[str]]()
+
+    def connector(target: Target, timeouts: Timeouts) -> socket.socket | Answer:
+        left.append(set(target.without or ()))
+        return connect(target, timeouts)
+
+    addresses = ("127.0.0.2", "127.0.0.3", "127.0.0.4")  # at two of them nobody listens
+    answer = open_session(Target("h.example", server.port, addresses=addresses), policy(), connector=connector)
+    assert isinstance(answer, Answer) and len(server.sessions) == 1
+    assert left == [set(), {"127.0.0.2", "127.0.0.3"}]
 
 
 def test_what_can_be_no_host_name_is_not_looked_up() -> None:  # A-099

@@ -136,6 +136,30 @@ def test_a_header_in_raw_utf8_is_sent_to_nobody_without_smtputf8(offered: tuple[
     assert header.isascii() or "SMTPUTF8" in parameters(flight)
 
 
+ADDRESSED = "From: Jörg <jörg@a.example>\nSubject: Grüße\nTo: r1@b.example\n\nx\n".encode()
+
+
+@pytest.mark.parametrize("offered", [("SMTPUTF8",), ("8BITMIME", "SMTPUTF8")])
+def test_an_address_in_the_header_that_needs_smtputf8_gets_it(offered: tuple[str, ...]) -> None:  # A-097 A-100
+    """Only its field stays raw: what can be encoded is."""
+    flight = prepared(message([R1], text=ADDRESSED), *offered)
+    assert "SMTPUTF8" in parameters(flight)
+    fields = b"".join(flight.content.canonical()).decode().split("\r\n")
+    assert "From: Jörg <jörg@a.example>" in fields and "To: r1@b.example" in fields
+    assert all(field.isascii() for field in fields if not field.startswith("From:"))
+
+
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [(ADDRESSED, ("8BITMIME",)), (ADDRESSED, ()), (b"From: <\xff@a.example>\n\nx\n", ("8BITMIME", "SMTPUTF8"))],
+)
+def test_such_an_address_goes_nowhere_else(text: bytes, offered: tuple[str, ...]) -> None:  # A-098
+    """Nor does one that is in no known charset."""
+    with pytest.raises(content.NotSendable) as caught:
+        prepared(message([R1], text=text), *offered)
+    assert caught.value.dsn == "5.6.7"
+
+
 def test_smtputf8_without_8bitmime_loses_no_mail() -> None:  # A-100
     flight = prepared(message(["jörg@b.example"], text=EIGHT), "SMTPUTF8")
     assert lines(flight) == ["MAIL FROM:<s@a.example> SMTPUTF8", "RCPT TO:<jörg@b.example>"]

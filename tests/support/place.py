@@ -67,7 +67,7 @@ def url(server: ScriptedServer | int) -> str:
 
 def rule(*servers: ScriptedServer | int, name: str = "work", recipient: str = "*", **more: Any) -> Relay:
     return Relay(
-        name, tuple((url(server),) for server in servers), f"/c.toml: [[relay]] {name}:", recipient=(recipient,), **more
+        name, tuple((url(server),) for server in servers), f"/c.toml: [[relay]] {name}: ", recipient=(recipient,), **more
     )
 
 
