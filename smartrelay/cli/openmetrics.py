@@ -25,7 +25,7 @@ def _families(status: Status, now: float) -> list[str]:
     groups = [({"state": name}, getattr(census, name)) for name in Census._fields]
     counts = [(labels, group.number) for labels, group in groups]
     ages = [(labels, age(group.oldest, now)) for labels, group in groups]
-    relays = [({"relay": name}, 1) for name in status.incidents.account.relays]
+    relays = [({"relay": name}, 1) for name in dict.fromkeys(status.incidents.account.relays)]
     noted = [({"kind": kind}, found.number) for kind, found in status.incidents._asdict().items()]
     families = [
         _family("smartrelay_build_info", "gauge", "The version of the last pass", [({"version": status.version}, 1)]),
