@@ -63,7 +63,7 @@ def account(*names: str, number: int = 0) -> Incidents:
         (some(result=DONE, totals=worked(DONE)), OK, ""),
         (some(result=STOPPED), OK, ""),
         (some(result=OFFLINE, offline=True), OK, ""),
-        (some(free=10**8 - 1), CRITICAL, "the spool is full, no mail is accepted: 95M of 95M (min_free_space) are free"),
+        (some(free=10**8 - 1), CRITICAL, "the spool is full, no mail is accepted: 95M are free, and min_free_space is 95M"),
         (some(free=10**8), OK, ""),
         (some(free=None), OK, ""),
         (some(incidents=account("work")), CRITICAL, "relay work does not let us in"),

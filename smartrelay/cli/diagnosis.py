@@ -118,8 +118,8 @@ def _spool(status: Status) -> _Found:
     if result == FAILED:
         found.append((CRITICAL, "the spool cannot be written as it must be"))
     if status.free is not None and status.free < status.needed:
-        room = f"{octets(status.free)} of {octets(status.needed)}"
-        found.append((CRITICAL, f"the spool is full, no mail is accepted: {room} (min_free_space) are free"))
+        room = f"{octets(status.free)} are free, and min_free_space is {octets(status.needed)}"
+        found.append((CRITICAL, f"the spool is full, no mail is accepted: {room}"))
     if status.messages.corrupt.number:
         found.append((WARNING, f"{messages(status.messages.corrupt.number)} could not be read and lie in corrupt/"))
     return found

@@ -19,7 +19,7 @@ NAMED = 20
 """Relays that are named of those that do not let us in."""
 
 _FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
-_LARGEST = 10**15
+_LARGEST = 1 << 63
 _LONGEST_TEXT = 255
 
 
