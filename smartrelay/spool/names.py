@@ -60,8 +60,11 @@ class Scan:
                 at = int(found[1])
                 if now < at <= furthest and not everything:
                     self.waiting += 1
-                    nearest = min(nearest, at)
-                    oldest = min(oldest, name)
+                    # (min() would cost as much as all the rest)
+                    if at < nearest:  # noqa: PLR1730
+                        nearest = at
+                    if name < oldest:  # noqa: PLR1730
+                        oldest = name
                     continue
             elif not valid(name[:_LENGTH]):
                 self.strange.append(name)
