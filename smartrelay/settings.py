@@ -135,7 +135,7 @@ def load(config: str = "", spool: str = "") -> Settings:
     )
     settings.domain = _domain(found.get("domain")) or domain_of_host(settings.hostname)
     status_file = found.get("status_file")
-    if isinstance(status_file, str) and status_file[:1] == "/":
+    if isinstance(status_file, str) and status_file[:1] in ("", "/"):
         settings.status_file = status_file
     settings.max_message_size = _octets(found.get("max_message_size"), settings.max_message_size)
     settings.min_free_space = _octets(found.get("min_free_space"), settings.min_free_space)

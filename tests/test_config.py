@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smartrelay import config
-from smartrelay.config import Config, Limits, Timeouts
+from smartrelay.config import AlertCommand, Config, Limits, Timeouts
 from smartrelay.errors import EX_CONFIG, ConfigError
 from smartrelay.values import Rate
 
@@ -237,3 +237,26 @@ def test_the_horizon_leaves_room_for_every_step(tmp_path: Path) -> None:
 )
 def test_a_rate_is_shown_as_it_is_written(rate: Rate, text: str) -> None:
     assert str(rate) == text
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ('["page", "two words", ""]', ("page", "two words", "")),
+        ("\"page 'two words' $HOME\"", ("page", "two words", "$HOME")),
+        ('["/bin/sh", "-c", "cat\\nexit 1"]', ("/bin/sh", "-c", "cat\nexit 1")),
+    ],
+)
+def test_an_alert_command_is_words(tmp_path: Path, written: str, words: tuple[str, ...]) -> None:
+    """No shell unless asked."""
+    assert load(tmp_path, f"[alert]\ncommand = {written}\n").alert == AlertCommand(words, 4 * 3600.0)
+    assert load(tmp_path, f'[alert]\ncommand = {written}\nafter = "90m"\n').alert == AlertCommand(words, 5400.0)
+
+
+def test_there_is_no_alert_unless_one_is_set(tmp_path: Path) -> None:
+    assert load(tmp_path, "").alert is None
+
+
+def test_an_empty_status_file_tells_nobody(tmp_path: Path) -> None:
+    assert load(tmp_path, 'status_file = ""\n').status_file == ""
+    assert "status_file must be an absolute path" in refused(tmp_path, 'status_file = "status.json"\n')
