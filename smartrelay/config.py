@@ -143,6 +143,9 @@ def load(file: str = "", spool: str = "") -> Config:
     if forced:
         relays = (Relay("environment", ((forced,),), f"${RELAY_VARIABLE}"),)
     queue = reader.section(_sub(reader, table, "queue"), "[queue] ", _QUEUE)
+    status_file = top.get("status_file", found.status_file)
+    if status_file.startswith(f"{found.spool}/"):
+        raise reader.error("status_file", f"must be outside the spool {found.spool}, which nobody else may look into")
     return Config(
         file=found.file,
         spool=found.spool,
@@ -160,7 +163,7 @@ def load(file: str = "", spool: str = "") -> Config:
         timeouts=Timeouts(
             **reader.section(_sub(reader, table, "timeouts"), "[timeouts] ", dict.fromkeys(Timeouts._fields, values.span))
         ),
-        status_file=top.get("status_file", found.status_file),
+        status_file=status_file,
         alert=_alert(reader, table),
     )
 

@@ -257,6 +257,8 @@ def test_there_is_no_alert_unless_one_is_set(tmp_path: Path) -> None:
     assert load(tmp_path, "").alert is None
 
 
-def test_an_empty_status_file_tells_nobody(tmp_path: Path) -> None:
+def test_a_status_file_is_outside_the_spool_or_nowhere(tmp_path: Path) -> None:
     assert load(tmp_path, 'status_file = ""\n').status_file == ""
+    inside = f"{tmp_path}/spool/var/status.json"
+    assert "status_file must be outside the spool" in refused(tmp_path, f'status_file = "{inside}"\n')
     assert "status_file must be an absolute path" in refused(tmp_path, 'status_file = "status.json"\n')

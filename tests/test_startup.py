@@ -42,7 +42,7 @@ HEAVY = frozenset(
 CONFIGURATION = """# all that enqueueing needs stands above the first table
 hostname   = "host.example.org"   # the name
 spool      = "{spool}"
-status_file = "{spool}/../status.json"
+status_file = "{spool}.status.json"
 domain     = 'example.org'
 max_message_size = "50M"
 max_recipients   = 10000
@@ -142,7 +142,7 @@ def assert_light(modules: set[str]) -> None:
 def test_an_idle_pass_over_an_empty_queue_loads_nothing_heavy(configuration: str, spool: str) -> None:  # C-015
     """And tells everybody."""
     assert_light(flush(configuration))
-    assert status_file.read(f"{spool}/../status.json").result == totals.IDLE
+    assert status_file.read(f"{spool}.status.json").result == totals.IDLE
 
 
 def test_an_idle_pass_over_what_is_not_due_loads_nothing_heavy(configuration: str, spool: str) -> None:

@@ -58,6 +58,10 @@ class Passes:
 
         What is wrong with the configuration is kept for later: first the spool must come to rest (design 2.4).
         """
+        if self._as_json:
+            import json  # noqa: F401
+
+            import smartrelay.relay.report  # noqa: F401
         found = self._settings = settings.load(self._common.config, self._common.spool)
         self._spool = found.spool
         try:
@@ -66,8 +70,14 @@ class Passes:
                 self._read_routes()
                 if access.changes_owner(found.spool):
                     _load_all(self._routes)
+                    if self._config.alert is not None:
+                        from smartrelay.relay import alert
+
+                        alert.load()
         except ConfigError as error:
             self._wrong = error
+            if os.geteuid() == 0 and access.changes_owner(found.spool):
+                _load_all(None)
         access.enter(found.spool, direct=found.direct)
 
     def _is_idle_for_root(self) -> bool:
@@ -301,7 +311,6 @@ def _load_all(routes: "Routes | None") -> None:
     import encodings.idna  # noqa: F401
 
     import smartrelay.cli.herald
-    import smartrelay.relay.alert
     import smartrelay.relay.manager
     import smartrelay.smtp.recode  # noqa: F401
     from smartrelay.spool import lock

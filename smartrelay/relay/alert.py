@@ -8,7 +8,6 @@ after a minute and then at distances that double up to an hour.
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -151,6 +150,11 @@ class Alerts:
             self._warn(f"cannot write {self._path}: {error.strerror}; the alert command is told the same again")
 
 
+def load() -> None:
+    """Imports what running a command takes, for a process that cannot do so later (the interpreter may be root's)."""
+    import subprocess  # noqa: F401
+
+
 def path(spool: str) -> str:
     """The file."""
     return f"{spool}/var/alerts.json"
@@ -164,6 +168,8 @@ def is_stuck(oldest: float | None, command: AlertCommand, now: float) -> bool:
 def run(words: Sequence[str], variables: Mapping[str, str], sentence: str, limit: float = LIMIT) -> str:
     """Runs the command as whoever we are, with our standard error for all its output; it and what it started end when its time
     is over. What went wrong, "" for nothing."""
+    import subprocess  # an idle pass only looks whether there is anything to tell
+
     environment = {name: value for name, value in os.environ.items() if name not in _SECRET} | dict(variables)
     try:
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=2, env=environment, cwd="/", start_new_session=True)
