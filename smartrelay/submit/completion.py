@@ -21,6 +21,9 @@ _ADDRESSES = (
     b"from", b"to", b"cc", b"reply-to", b"sender",
     b"resent-from", b"resent-to", b"resent-cc", b"resent-reply-to", b"resent-sender",
 )  # fmt: skip
+_ONCE = b"tls-required"
+"""A field that a message must not have twice (RFC 8689 section 3)."""
+
 _LOOP_BACK = b"@localhost"
 
 TYPE_CHECKING = False
@@ -45,6 +48,8 @@ def completed(found: list[header.Field], date: str, message_id: str, domain: str
     resent: int | None = None
     for name, field in found:
         if name in _DROPPED or (name in _NEEDED and not _is_usable(name, field)):
+            continue
+        if name == _ONCE and name in names:
             continue
         names.add(name)
         if name[:7] == b"resent-" and resent is None:
