@@ -117,6 +117,11 @@ def test_a_block_of_resent_fields_is_whole_and_the_rest_untouched() -> None:  # 
     assert of(whole + own) == whole + own
 
 
+def test_a_message_asks_once_for_tls_not_to_matter() -> None:  # E-065
+    twice = b"TLS-Required: No\nX: y\ntls-required : no\n"
+    assert of(twice + DATE + FROM + ID) == b"TLS-Required: No\nX: y\n" + DATE + FROM + ID
+
+
 def test_mail_that_did_not_begin_here_gets_a_trace_and_no_more() -> None:  # D-036 E-001
     head = b"To: root\nFrom:\nReturn-Path: <a@b>\nbcc: c@d\nResent-To: x\n"
     assert passed_on(header.fields(head)) == head.replace(b"bcc: c@d\n", b"")
