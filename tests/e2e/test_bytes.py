@@ -66,6 +66,8 @@ TABLE = [
     Case("a lone dot as the first line of the body", X + b".\nb\n", H + b".\r\n", ()),
     Case("a lone dot as the first line of all", b".\nSubject: x\n\nb\n", b"<Received>" + NEW + b"\r\n.\r\n", ()),
     Case("other dots end nothing without -i", X + b"..\n.x\nx.\n", H + b"...\r\n..x\r\nx.\r\n.\r\n", ()),
+    Case("two leading dots stay two without -i", X + b"..x\n", H + b"...x\r\n.\r\n", ()),
+    Case("two leading dots stay two with -i", X + b"..x\n", H + b"...x\r\n.\r\n"),
     # Line ends. #, D-067, E-063
     Case("a last line without its end is completed once", X + b"a", H + b"a\r\n.\r\n"),
     Case("empty lines at the end stay as they are", X + b"a\n\n\n", H + b"a\r\n\r\n\r\n.\r\n"),
@@ -418,6 +420,7 @@ def test_date_is_local_time_in_english(machine: Machine, smtp_server: Start) -> 
         "Europe/Berlin": ("+0100", "+0200"),
         "America/New_York": ("-0500", "-0400"),
         "Asia/Kolkata": ("+0530",),
+        "No/Such": ("+0000", "-0000"),
         None: None,
     }
     for zone in zones:
