@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.commands import HOSTNAME, SENDMAIL, SMARTRELAY, Machine, relay
+from tests.support.lint import faults
 from tests.support.smtp_server import ScriptedServer, Transaction
 
 Start = Callable[..., ScriptedServer]
@@ -224,6 +225,7 @@ def test_these_octets_arrive(case: Case, arrived: dict[str, Transaction]) -> Non
         pattern = pattern.replace(re.escape(mark), field)
     assert re.fullmatch(pattern, transaction.data), f"{transaction.data!r}\n is not\n{case.wire!r}"
     assert_lawful(transaction)
+    assert faults(transaction) == []  # E-002
     # SIZE counts what is sent, without stuffed dots and the end. # A-090
     assert transaction.mail_from.startswith(b"MAIL FROM:<me@a.example> SIZE=%d" % len(transaction.content))
     # BODY is said where eight bits go, and only there. #
