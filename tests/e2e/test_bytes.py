@@ -236,7 +236,10 @@ def test_these_octets_arrive(case: Case, arrived: dict[str, Transaction]) -> Non
 def test_nul_never_reaches_the_wire_and_none_is_lost(machine: Machine, smtp_server: Start) -> None:
     """A body with NUL is encoded; also one that would smuggle through a NUL."""  # A-073, A-077, E-060
     body = b"a\0b\n\0.\nMAIL FROM:<evil>\n"
-    transaction = deliver(machine, smtp_server(), X + body, "-i", "you@b.example")
+    machine.relay_to(server := smtp_server())
+    machine.enqueue(X + body, "-i", "you@b.example")
+    assert machine.flush().line("to be re-encoded: it has NUL")
+    (transaction,) = server.accepted
     assert_lawful(transaction)
     assert decoded(transaction) == body
 

@@ -75,7 +75,7 @@ def test_mail_that_did_not_begin_here_is_not_fixed_up(machine: Machine) -> None:
 
 
 def test_signed_mail_with_long_lines_goes_as_it_is(machine: Machine, smtp_server: Start) -> None:  # E-041
-    """Nothing that a signature covers changes, where every server must take it."""
+    """Nothing that a signature covers changes, where every server must take it; where none need, the log has it."""
     head = b"From: a@b.example\nDate: Thu, 1 Jan 1970 00:00:00 +0000\nMessage-ID: <a@b>\nMIME-Version: 1.0\n"
     kind = b'Content-Type: multipart/signed; boundary="=b"; protocol="application/pgp-signature"; micalg=pgp-sha256\n\n'
     part = b"--=b\nContent-Type: text/plain; charset=utf-8\n\n" + b"x" * 998 + b"\n--=b\n"
@@ -85,6 +85,9 @@ def test_signed_mail_with_long_lines_goes_as_it_is(machine: Machine, smtp_server
     machine.flush()
     (transaction,) = server.accepted
     assert transaction.content.endswith((kind + part + signature).replace(b"\n", b"\r\n"))
+    machine.enqueue(head + kind + part.replace(b"xx", b"xxx", 1) + signature, "-i", YOU)
+    assert machine.flush().line("to be re-encoded: it has NUL, or lines of more than 998 octets")
+    assert len(server.accepted) == 2
 
 
 # Standard input

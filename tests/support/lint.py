@@ -21,7 +21,8 @@ def faults(transaction: Transaction) -> list[str]:
     if not content.isascii() and b"BODY=8BITMIME" not in parameters:
         found.append("eight bits, and no BODY=8BITMIME")
     head, _, body = content.partition(b"\r\n\r\n")
-    return found + _of_header(head.removesuffix(b"\r\n") + b"\r\n", utf8=b"SMTPUTF8" in parameters, eight_bit=not body.isascii())
+    head = head.removesuffix(b"\r\n") + b"\r\n"
+    return found + _of_header(head, utf8=b"SMTPUTF8" in parameters, eight_bit=not body.isascii())
 
 
 def _of_header(head: bytes, *, utf8: bool, eight_bit: bool) -> list[str]:
