@@ -36,6 +36,7 @@ def test_lawful_mail_has_no_fault() -> None:
         (b" x\r\n" + LAWFUL, "a header line that is no field"),
         (b"X: y\r\n \t\r\n" + LAWFUL, "a folded line of blanks alone"),
         (b"bcc: a@b.example\r\n" + LAWFUL, "a hidden recipient"),
+        (FROM + LAWFUL, "from twice"),
         (LAWFUL.replace(FROM, b""), "no from"),
         (LAWFUL.replace(DATE, b"Date:\r\n"), "no date"),
         (LAWFUL.replace(ID, b""), "no message-id"),

@@ -70,7 +70,7 @@ class Intake:
         one = _Received(settings, uid, trace, hello)
         one.fairness, one.refusal = self._fairness, self._refusal
         one.is_owner = self._refusal is None
-        one.passed_on = self._passed_on
+        one.passed_on = self._passed_on or sender.passed_on
         one.sender = address.qualified(sender.path, settings.domain) if sender.path else ""
         one.ret, one.envid = sender.ret, sender.envid
         return one

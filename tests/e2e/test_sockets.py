@@ -102,6 +102,14 @@ def test_the_same_message_is_stored_alike_whoever_hands_it_in(hall: Hall) -> Non
         assert (facts[0].nul, facts[0].bare_cr, facts[0].eight_bit) == (facts[1].nul, facts[1].bare_cr, facts[1].eight_bit)
 
 
+def test_mail_that_did_not_begin_here_is_not_fixed_up(hall: Hall) -> None:  # D-036 E-001
+    """Whoever hands it in: content filters and gateways are not root."""
+    handed = b"To: root\nReturn-Path: <a@b.example>\n\nbody\n"
+    for uid in (0, STRANGER):
+        text = hall.text(hall.by(uid).enqueue(handed, "-G", "-i", "-f", "me@a.example", "you@b.example"))
+        assert re.sub(rb"\AReceived: .*(\n\s.*)*\n", b"", text) == handed
+
+
 def same(text: bytes, one: str) -> bytes:
     """A text without what tells how and when it came."""
     below = re.sub(rb"\AReceived: .*(\n\s.*)*\n", b"", text)
@@ -260,7 +268,13 @@ def test_nobody_else_can_reach_the_mail_itself(hall: Hall) -> None:
     for attack in attacks:
         with hall.by(OTHER).start_program("/bin/sh", "-c", attack) as running:
             assert running.wait().code != 0, attack
-    for command in (("queue", "list"), ("queue", "show", one), ("queue", "delete", "--yes", one), ("flush",)):
+    for command in (
+        ("queue", "list"),
+        ("queue", "show", one),
+        ("queue", "delete", "--yes", one),
+        ("flush",),
+        ("mailq",),
+    ):  # D-014 D-111
         assert hall.by(OTHER).run(*command).code == 77
     assert hall.tree() == before
     assert os.path.exists(hall.door)

@@ -70,6 +70,7 @@ def test_what_mail_says(argument: str, expected: tuple[object, ...]) -> None:
         ("FROM:<a@b> RET=FULL ret=FULL", "501 5.5.4"),  # C-073
         ("FROM:<a@b> ENVID=x ENVID=x", "501 5.5.4"),
         ("FROM:<a@b> SIZE=", "501 5.5.4"),
+        ("FROM:<a@b> XPASSEDON=1", "501 5.5.4"),
         ("FROM:<a@b> BODY=BINARYMIME", "501 5.5.4"),  # F-043
         ("FROM:<a@b> SMTPUTF8=1", "501 5.5.4"),  # F-044
         ("FROM:<jö@b>", "550 5.6.7"),  # F-044

@@ -33,6 +33,8 @@ def _of_header(head: bytes, *, utf8: bool, eight_bit: bool) -> list[str]:
         found.append("a header line that is no field")
     if re.search(rb"(?m)^[ \t]+\r$", head):
         found.append("a folded line of blanks alone")
+    names = [match[1].lower() for match in _FIELD.finditer(head)]
+    found += [f"{name.decode()} twice" for name in _NEEDED if names.count(name) > 1]
     fields = {match[1].lower(): match[0].partition(b":")[2] for match in _FIELD.finditer(head)}
     missing = [name.decode() for name in _NEEDED if not fields.get(name, b"").strip()]
     if missing:
