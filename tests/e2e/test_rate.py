@@ -10,19 +10,20 @@ from smartrelay.spool.queue import Queue
 from tests.e2e.commands import Machine, Result, relay
 from tests.support.exchangers import Exchangers
 from tests.support.place import recipients
-from tests.support.queues import put
+from tests.support.queues import TEXT, put
 from tests.support.smtp_server import ScriptedServer, Session
 
 Start = Callable[..., ScriptedServer]
 
 HOUR = 3600
+DATED = b"Date: Thu, 1 Jan 1970 00:00:00 +0000\nMessage-ID: <m@example.org>\n"
 
 
 def enqueue(machine: Machine, *addresses: str, count: int = 1) -> list[str]:
     """So many messages for each address, without a process for each."""
     machine.flush()  # makes the spool
     queue = Queue(machine.spool)
-    return [put(queue, [address], sender="me@a.example") for _ in range(count) for address in addresses]
+    return [put(queue, [address], sender="me@a.example", text=DATED + TEXT) for _ in range(count) for address in addresses]
 
 
 def url(server: ScriptedServer) -> str:
