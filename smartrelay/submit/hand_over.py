@@ -12,7 +12,6 @@ import time
 from smartrelay.errors import AddressError, DataError, NoMailbox, NotPermitted, SmartRelayError, TooLarge, TryAgain
 from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.settings import Settings
-from smartrelay.submit.command import PASSED_ON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ class HandOver:
         if envelope.envid:
             words.append(f"ENVID={_xtext(envelope.envid)}")
         if self._passed_on:
-            words.append(PASSED_ON)
+            words.append("XPASSEDON")  # `command.PASSED_ON`, whose module takes long to load
         return " ".join(words)
 
     def _name_recipients(self) -> None:
