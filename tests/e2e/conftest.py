@@ -1,12 +1,13 @@
 """The fixtures of the end-to-end tests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.commands import Machine
+from tests.support.exchangers import Exchangers
 from tests.support.lint import faults
 from tests.support.smtp_server import ScriptedServer
 
@@ -27,6 +28,17 @@ def smtp_server(smtp_server: Callable[..., ScriptedServer]) -> Iterator[Callable
         return servers[-1]
 
     yield start
+    look_at_all(servers)
+
+
+@pytest.fixture
+def exchangers(exchangers: Exchangers) -> Iterator[Exchangers]:
+    """Mail exchangers, and the same look."""
+    yield exchangers
+    look_at_all(exchangers.servers)
+
+
+def look_at_all(servers: Iterable[ScriptedServer]) -> None:
     for server in servers:
         for transaction in server.accepted:
             assert faults(transaction) == [], transaction.content[:2000]  # E-002

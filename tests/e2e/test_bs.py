@@ -170,9 +170,10 @@ def test_more_recipients_than_may_be_are_for_another_message(machine: Machine) -
 
 
 def test_a_message_that_goes_round_is_refused(machine: Machine) -> None:  # F-055
-    done = machine.sendmail(BEGIN + b"Received: from x by y; z\r\n" * 100 + b"\r\nx\r\n.\r\n", "-bs")
+    trace = b"Received: from x by y; z\r\n"
+    done = machine.sendmail(BEGIN + trace * 99 + b"\r\nx\r\n.\r\n" + BEGIN + trace * 100 + b"\r\nx\r\n.\r\n", "-bs")
     assert done.output.decode().splitlines()[-1].startswith("554 5.4.6 ")
-    assert machine.ids("new") == []
+    assert len(machine.ids("new")) == 1
 
 
 def test_a_header_without_end_is_refused(machine: Machine) -> None:  # E-064

@@ -244,6 +244,14 @@ def test_nul_never_reaches_the_wire_and_none_is_lost(machine: Machine, smtp_serv
     assert decoded(transaction) == body
 
 
+def test_an_address_that_no_server_would_understand_fails_with_its_reason(machine: Machine, smtp_server: Start) -> None:
+    """A Subject can be encoded, an address cannot: it takes SMTPUTF8."""  # A-098, E-051
+    machine.relay_to(server := smtp_server())
+    machine.enqueue("From: Jörg <jörg@a.example>\nSubject: Grüße\n\na\n".encode(), "-f", "<>", "you@b.example")
+    assert machine.flush().line("dsn=5.6.7", "status=bounced")
+    assert server.transactions == []
+
+
 def test_nul_in_the_header_never_reaches_the_wire(machine: Machine, smtp_server: Start) -> None:  # A-077, E-060
     transaction = deliver(machine, smtp_server(), b"Subject: a\0b\n\nc\n", "you@b.example")
     assert_lawful(transaction)

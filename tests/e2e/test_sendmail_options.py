@@ -28,6 +28,20 @@ def test_no_body_type_strips_a_bit(machine: Machine) -> None:  # D-011
         assert machine.text(machine.enqueue(b"Subject: x\n\n" + octets, "-B", kind, YOU)).endswith(b"\n\n" + octets)
 
 
+@pytest.mark.parametrize("envid", ["abc+20d", "abc d"])
+def test_what_the_sender_wants_to_be_told_goes_to_the_server(machine: Machine, smtp_server: Start, envid: str) -> None:
+    """An envelope id in either form, and nothing where nothing was asked for."""  # D-008 D-009 D-010 A-110
+    machine.relay_to(server := smtp_server())
+    machine.enqueue(MAIL, "-V", envid, "-R", "hdrs", "-N", "failure,delay", "-f", "me@a.example", YOU)
+    machine.flush()
+    machine.enqueue(MAIL, YOU)
+    machine.flush()
+    told, plain = server.accepted
+    assert told.mail_from.endswith(b" RET=HDRS ENVID=abc+20d")
+    assert told.rcpt_to == [b"RCPT TO:<you@b.example> NOTIFY=FAILURE,DELAY"]
+    assert b"RET" not in plain.mail_from and b"ENVID" not in plain.mail_from and b"NOTIFY" not in plain.rcpt_to[0]
+
+
 def test_a_traffic_log_is_never_opened(machine: Machine) -> None:  # D-033
     path = f"{machine.folder}/log"
     machine.enqueue(MAIL, "-X", path, YOU)
