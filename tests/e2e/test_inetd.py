@@ -26,7 +26,10 @@ def by_inetd(machine: Machine, *command: str) -> Iterator[tuple[socket.socket, "
                 command, stdin=accepted.fileno(), stdout=accepted.fileno(), stderr=accepted.fileno(), env=machine.environment
             )
         with process:
-            yield client, process
+            try:
+                yield client, process
+            finally:
+                process.kill()
 
 
 def test_a_connection_in_the_place_of_the_pipe_is_held_to_the_letter(machine: Machine) -> None:  # F-024 F-034 F-035
