@@ -189,7 +189,9 @@ class Submission:
 
             # whoever takes it knows the aliases, and writes down how it came
             trace = b""
-            self._draft = HandOver(self.settings, self.hello, self._envelope(now, message_id), refusal)
+            self._draft = HandOver(
+                self.settings, self.hello, self._envelope(now, message_id), refusal, passed_on=self.passed_on
+            )
         except OSError as error:
             raise _failed(error, self.settings.spool) from error
         self.write(trace + kept)
