@@ -96,18 +96,23 @@ class Postfix:
         return Command([f"{self._root}/usr/sbin/{name}", *arguments], stdin, self.environment)
 
     def sendmail(self, message: str) -> Command:
-        """A call that leaves the message in this file for the pickup daemon; once.
+        """A call that leaves the message in this file for the pickup daemon; once."""
+        self.hear_submissions()
+        return self.command("sendmail", "-t", "-i", stdin=message)
 
-        Something stands in for that daemon, which sendmail wakes and does not wait for: no daemon takes its time away.
-        """
+    def hear_submissions(self) -> None:
+        """Stands in for the pickup daemon, which sendmail wakes and does not wait for: no daemon takes its time away."""
         path = f"{self._queue}/public/pickup"
         os.mkfifo(path, 0o622)
         self._pickup = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-        return self.command("sendmail", "-t", "-i", stdin=message)
 
     def left(self) -> int:
         """How many messages sendmail has left for the pickup daemon."""
         return len(os.listdir(f"{self._queue}/maildrop"))
+
+    def held(self) -> int:
+        """How many messages are in the hold queue."""
+        return sum(len(names) for _, _, names in os.walk(f"{self._queue}/hold"))
 
     def fill(self, count: int, octets: int, *, reasons: bool = True) -> None:
         """Deferred messages, with their reasons if wanted, in the form of Postfix 3's queue files, not due for an hour."""
