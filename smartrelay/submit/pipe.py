@@ -8,7 +8,7 @@ import posix
 import select
 
 from smartrelay import settings
-from smartrelay.errors import EX_NOPERM, EX_OK, SmartRelayError
+from smartrelay.errors import EX_NOPERM, EX_OK, NotTheOwner, SmartRelayError
 from smartrelay.spool import access
 from smartrelay.submit.intake import Caller, Intake
 from smartrelay.submit.protocol import OVER, Rules, reply_to
@@ -62,11 +62,11 @@ def _caller() -> tuple[Caller | None, bool]:
     return Caller(posix.getuid()), False
 
 
-def _enter(found: settings.Settings) -> access.NotTheOwner | None:
+def _enter(found: settings.Settings) -> NotTheOwner | None:
     """Becomes the spool's owner; None, or why that cannot be: messages are handed over then."""
     try:
         access.enter(found.spool, direct=found.direct)
-    except access.NotTheOwner as refusal:
+    except NotTheOwner as refusal:
         return refusal
     return None
 
