@@ -4,6 +4,7 @@ Its code travels inside the bundle (`bundle`), so it may import only what is the
 modules itself: to go through `import` with a finder of its own costs a twelfth of the whole command.
 """
 
+import _thread
 import marshal
 import posix
 import sys
@@ -52,12 +53,18 @@ def install(parts: "list[Part]") -> None:
 
 
 def _put_off(space: "dict[str, object]", code: bytes) -> None:
-    """Has the code run in the module of this name space when a name of it is missing (`__getattr__` of a module). Threads
-    begin after that: those who make them import from it."""
+    """Has the code run for the module of this name space when a name of it is missing (`__getattr__` of a module)."""
+    lock = _thread.RLock()
 
     def run(name: str) -> object:
-        del space["__getattr__"]
-        exec(marshal.loads(code), space)
+        with lock:
+            if "__getattr__" in space:
+                # elsewhere, so that another thread finds all of it or nothing
+                whole = {**space}
+                del whole["__getattr__"]
+                exec(marshal.loads(code), whole)
+                space.update(whole)
+                del space["__getattr__"]
         try:
             return space[name]
         except KeyError:
