@@ -93,3 +93,18 @@ class ConfigError(SmartRelayError):
 
 class NoMailbox(ConfigError):
     """A local name whose mail nobody would get."""
+
+
+class UnknownUser(SmartRelayError):
+    """The caller's uid has no name, and no sender was given."""
+
+    exit_code = EX_OSERR
+
+
+class NotTheOwner(SmartRelayError):
+    """The spool is another's, and only its owner and root write to it; who is neither may hand mail over to a process of the
+    owner's."""
+
+    def __init__(self, text: str, exit_code: int = EX_TEMPFAIL) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code

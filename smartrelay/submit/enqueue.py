@@ -7,7 +7,7 @@ On the enqueue path: `posix` only; `pwd` when the caller's name is needed.
 
 import posix
 
-from smartrelay.errors import EX_OSERR, AddressError, DataError, NoInput, SmartRelayError, UsageError
+from smartrelay.errors import AddressError, DataError, NoInput, UnknownUser, UsageError
 from smartrelay.mail import address, header
 from smartrelay.settings import Settings
 from smartrelay.spool import access
@@ -24,12 +24,6 @@ _NOT_OPEN = 9
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-class UnknownUser(SmartRelayError):
-    """The caller's uid has no name, and no sender was given."""
-
-    exit_code = EX_OSERR
 
 
 def enqueue(options: Options, settings: Settings) -> str:

@@ -8,7 +8,7 @@ from smartrelay.submit.submission import Submission, check_space
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from smartrelay.spool.access import NotTheOwner
+    from smartrelay.errors import NotTheOwner
     from smartrelay.submit.fairness import Fairness
 
 _MOST_HOPS = 100

@@ -9,7 +9,7 @@ import select
 import time
 
 from smartrelay import settings
-from smartrelay.errors import EX_NOPERM, EX_OK, EX_SOFTWARE, SmartRelayError
+from smartrelay.errors import EX_NOPERM, EX_OK, EX_SOFTWARE, NotTheOwner, SmartRelayError
 from smartrelay.spool import access
 from smartrelay.submit.intake import Caller, Intake
 from smartrelay.submit.protocol import OVER, Rules, reply_to
@@ -80,11 +80,11 @@ def _part_from_client() -> None:
         posix.close(nowhere)
 
 
-def _enter(found: settings.Settings) -> access.NotTheOwner | None:
+def _enter(found: settings.Settings) -> NotTheOwner | None:
     """Becomes the spool's owner; None, or why that cannot be: messages are handed over then."""
     try:
         access.enter(found.spool, direct=found.direct)
-    except access.NotTheOwner as refusal:
+    except NotTheOwner as refusal:
         return refusal
     return None
 
