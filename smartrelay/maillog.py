@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from smartrelay.mail.envelope import Envelope
+from smartrelay.mail.envelope import LONGEST_LINE, Envelope
 from smartrelay.mail.status import DEFERRED, DELIVERED, EXPIRED, EXPIRY, Status, printable, visible
 
 INFO, WARNING, ERROR = syslog.LOG_INFO, syslog.LOG_WARNING, syslog.LOG_ERR
@@ -113,6 +113,8 @@ class MailLog:
         if first:
             message_id = printable(envelope.message_id)
             lines[:0] = [f"{queue_id}: uid={envelope.uid} from=<{sender}>", f"{queue_id}: message-id={message_id}"]
+            if envelope.facts.is_unlawful:
+                lines.append(f"{queue_id}: to be re-encoded: it has NUL, or lines of more than {LONGEST_LINE} octets")
         self._say(INFO, *lines)
 
     def attempted(self, queue_id: str, recipient: str, status: Status, delay: float, delays: tuple[float, ...]) -> None:

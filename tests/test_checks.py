@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from smartrelay.checks import credentials, starter, storage, trials
+from smartrelay import config as configurations
+from smartrelay.checks import credentials, starter, storage, telling, trials
 from smartrelay.checks.finding import FAIL, OK, WARN, Finding, forgiven, worst
 from smartrelay.checks.remedy import remedy
 from smartrelay.config import Auth, Relay
@@ -164,3 +165,33 @@ def test_there_is_something_to_do_whatever_happens_before_mail(phase: Phase) -> 
     assert remedy(Answer(phase, Reply(421, ("x",)))) == "the server cannot just now: try later"
     if phase in (Phase.GREETING, Phase.EHLO, Phase.AUTH):
         assert remedy(Answer(phase, Reply(554, ("x",))))
+
+
+# How others are told
+
+
+def told(tmp_path: Path, more: str) -> list[tuple[str, str, str]]:
+    config = tmp_path / "smartrelay.toml"
+    config.write_text(f'hostname = "h.example.org"\nspool = "{tmp_path}/spool"\n{more}', encoding="utf-8")
+    return [(found.status, found.kind, found.words) for found in telling.findings(configurations.load(str(config)))]
+
+
+def test_a_status_file_that_cannot_be_written_or_that_nobody_can_read(tmp_path: Path) -> None:
+    assert told(tmp_path, 'status_file = ""\n') == []
+    there = tmp_path / "run"
+    there.mkdir(mode=0o700)
+    (missing,) = told(tmp_path, f'status_file = "{tmp_path}/no/where/status.json"\n')
+    assert missing[:2] == (WARN, "status") and "cannot write" in missing[2]
+    (closed,) = told(tmp_path, f'status_file = "{there}/status.json"\n')
+    assert closed[:2] == (WARN, "status") and "cannot look into" in closed[2]
+    there.chmod(0o755)
+    for path in (f"{there}/status.json", f"{tmp_path}/made/status.json"):
+        assert told(tmp_path, f'status_file = "{path}"\n')[0][:2] == (OK, "status")
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "status"), [("/bin/sh", OK), ("sh", OK), ("/no/such/command", FAIL), ("no-such-pager", FAIL)]
+)
+def test_an_alert_command_that_is_not_there(tmp_path: Path, command: str, status: str) -> None:
+    assert told(tmp_path, f'status_file = ""\n[alert]\ncommand = ["{command}", "x"]\n')[0][:2] == (status, "alert")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from smartrelay import config as configuration
-from smartrelay.checks import credentials, host, identity, route, starter, storage, submission, trials
+from smartrelay.checks import credentials, host, identity, route, starter, storage, submission, telling, trials
 from smartrelay.checks.finding import FAIL, OK, WARN, Finding, forgiven, worst
 from smartrelay.config import Config, Relay
 from smartrelay.errors import ConfigError, UsageError
@@ -69,7 +69,7 @@ class _Examination:
         findings = [file, *self._rules(understood)] if whole else [file]
         if whole:
             findings += identity.findings(config, self._settings, _routes(config, understood))
-            findings += [*spool, *(storage.findings(config, self._clock) if inside else [])]
+            findings += [*spool, *(self._inside() if inside else [])]
         findings += [finding for found in understood for finding in found.findings]
         if was_root and os.geteuid() != 0 and places is not None and starter.is_installed(places):
             findings += credentials.closed_to_us(self._relays, access.user(os.geteuid()))
@@ -77,6 +77,10 @@ class _Examination:
         if whole and places is not None:
             findings += starter.findings(places, usual=config.spool == default_spool(places.user))
         return findings
+
+    def _inside(self) -> list[Finding]:
+        """What only the spool's owner can try."""
+        return [*storage.findings(self._config, self._clock), *telling.findings(self._config)]
 
     def _file(self) -> Finding:
         file = self._config.file

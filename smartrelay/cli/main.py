@@ -17,6 +17,7 @@ _COMMANDS = {
     "hosts": "smartrelay.cli.hosts:hosts",
     "route": "smartrelay.cli.route:route",
     "check": "smartrelay.cli.check:check",
+    "health": "smartrelay.cli.health:health",
     "setup": "smartrelay.cli.setup:setup",
     "demo": "smartrelay.cli.demo:demo",
     "mailq": "smartrelay.cli.mailq:mailq",
@@ -30,6 +31,7 @@ _SUMMARIES = {
     "hosts": "Look at the bad-host memory, and take hosts off it.",
     "route": "Say by which rule and to which hosts mail for an address goes.",
     "check": "Try every part of the configuration, without sending anything.",
+    "health": "Say how it stands, for monitoring: exit code 0 to 3.",
     "setup": "Put units, links, user and spool in their places, or take them away.",
     "demo": "Show the main job with nothing set up.",
 }

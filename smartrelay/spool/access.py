@@ -9,20 +9,11 @@ On the enqueue path: `posix` only; `pwd` and the making of a spool are paid for 
 
 import posix
 
-from smartrelay.errors import EX_NOPERM, EX_TEMPFAIL, ConfigError, SmartRelayError, SpoolError
+from smartrelay.errors import EX_NOPERM, ConfigError, NotTheOwner, SpoolError
 from smartrelay.spool.durable import DIRECTORY_MODE
 
 FORMAT = b"1\n"
 _IS_DIRECTORY = 0o040000
-
-
-class NotTheOwner(SmartRelayError):
-    """The spool is another's, and only its owner and root write to it; who is neither may hand mail over to a process of the
-    owner's."""
-
-    def __init__(self, text: str, exit_code: int = EX_TEMPFAIL) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
 
 
 def enter(spool: str, *, direct: bool, make: bool = True, for_good: bool = True) -> None:
