@@ -11,6 +11,7 @@ import click
 
 from smartrelay.cli.caller import Common
 from smartrelay.cli.options import Duration
+from smartrelay.cli.rows import Row, of_entry
 from smartrelay.errors import UsageError
 from smartrelay.spool import listing, queue_id
 from smartrelay.spool.listing import Entry, entries
@@ -32,18 +33,18 @@ class Filters:
     def __bool__(self) -> bool:
         return bool(self.state or self.sender or self.recipient or self.older_than)
 
-    def of(self, found: Iterable[Entry]) -> Iterator[Entry]:
-        """The entries that match."""
-        before = time.time() - self.older_than
-        for entry in found:
-            envelope = entry.envelope
-            if (
-                (not self.state or entry.state == self.state)
-                and (not self.sender or _matches(envelope.reverse_path or "<>", self.sender))
-                and (not self.recipient or any(_matches(r.address, self.recipient) for r in envelope.recipients))
-                and (not self.older_than or envelope.arrived <= before)
-            ):
-                yield entry
+    def of(self, found: Iterable[Row], now: float) -> Iterable[Row]:
+        """The rows that match. now: Unix seconds."""
+        return (row for row in found if self.fit(row, now)) if self else found
+
+    def fit(self, row: Row, now: float) -> bool:
+        """Whether a message is meant."""
+        return (
+            (not self.state or row.state == self.state)
+            and (not self.sender or _matches(row.sender or "<>", self.sender))
+            and (not self.recipient or any(_matches(address, self.recipient) for address in row.recipients))
+            and (not self.older_than or row.arrived <= now - self.older_than)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,9 @@ def select(
             for entry in _readable(spool, wanted):
                 each(entry)
         return Chosen(spool, wanted)
-    spool, found = common.enter_spool().spool, []
-    for entry in filters.of(entries(spool)):
-        if entry.state not in but:
+    spool, found, now = common.enter_spool().spool, [], time.time()
+    for entry in entries(spool):
+        if entry.state not in but and filters.fit(of_entry(entry), now):
             found.append(entry.queue_id)
             if each is not None:
                 each(entry)
