@@ -1,5 +1,5 @@
-"""Listing 10,000 deferred messages as JSON, beside Postfix's `postqueue -j` with its daemons running; and how long a person waits
-for the table of 100,000."""
+"""Listing 10,000 deferred messages as JSON, beside Postfix's `postqueue -j` with its daemons running; and how long a person
+waits for the table of 100,000."""
 
 import os
 import pty
