@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import click
 
+from smartrelay.cli import suggest
 from smartrelay.cli.caller import Common
 from smartrelay.cli.dump import as_line, tell_set_aside
 from smartrelay.cli.expiry import expiry
@@ -20,7 +21,13 @@ from smartrelay.spool.listing import entry
 @click.group("queue")
 @common_options
 def queue(common: Common) -> None:
-    """Look at the queue, and act on messages in it."""
+    """Look at the queue, and act on messages in it.
+
+    \b
+    Examples:
+      smartrelay queue list --older-than 1h
+      smartrelay queue retry --recipient '*@example.org'
+    """
 
 
 @queue.command("list")
@@ -57,7 +64,7 @@ def list_(filters: Filters, by: str, reverse: bool, as_json: bool, common: Commo
 
 
 @queue.command("show")
-@click.argument("one", metavar="ID")
+@click.argument("one", metavar="ID", shell_complete=suggest.every)
 @click.option("--raw", is_flag=True, help="The message itself, as stored.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @common_options
@@ -89,7 +96,7 @@ def show(one: str, raw: bool, as_json: bool, common: Common) -> int:
 
 @queue.command("retry")
 @filter_options
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=suggest.waiting)
 @click.option("--all", "everything", is_flag=True, help="Every message that waits.")
 @click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
 @common_options
@@ -115,7 +122,7 @@ def retry(filters: Filters, ids: tuple[str, ...], everything: bool, wait: float,
 
 @queue.command("delete")
 @filter_options
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=suggest.every)
 @click.option("--bounce", is_flag=True, help="Tell the senders.")
 @click.option("--all", "everything", is_flag=True, help="Every message in the queue.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -145,7 +152,7 @@ def delete(
 
 @queue.command("expire")
 @filter_options
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=suggest.every)
 @click.option("--all", "everything", is_flag=True, help="Every message in the queue.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
@@ -169,7 +176,7 @@ def expire(filters: Filters, ids: tuple[str, ...], everything: bool, yes: bool, 
 
 @queue.command("hold")
 @filter_options
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=suggest.waiting)
 @click.option("--all", "everything", is_flag=True, help="Every message that waits.")
 @click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
 @common_options
@@ -186,7 +193,7 @@ def hold(filters: Filters, ids: tuple[str, ...], everything: bool, wait: float, 
 
 @queue.command("release")
 @filter_options
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=suggest.held)
 @click.option("--all", "everything", is_flag=True, help="Every message that is held.")
 @click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is in use.")
 @common_options

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from smartrelay.cli.expiry import Expiry
 from smartrelay.cli.listing import age, reason
 from smartrelay.mail.status import visible
-from smartrelay.spool.glance import Glance, glance, walk
+from smartrelay.spool.glance import Glance, Place, glance, walk
 from smartrelay.spool.listing import Entry, readable
 
 
@@ -47,11 +47,18 @@ class Row(NamedTuple):
 def rows(spool: str) -> Iterator[Row]:
     """All readable messages, oldest first; nothing is locked or changed."""
     for place in walk(spool):
-        seen = glance(spool, place)
-        if seen is not None:
-            yield _of_glance(seen)
-        elif (entry := readable(spool, place)) is not None:
-            yield of_entry(entry)
+        found = row_at(spool, place)
+        if found is not None:
+            yield found
+
+
+def row_at(spool: str, place: Place) -> Row | None:
+    """The message that is there; None when it has gone meanwhile or cannot be read."""
+    seen = glance(spool, place)
+    if seen is not None:
+        return _of_glance(seen)
+    entry = readable(spool, place)
+    return of_entry(entry) if entry is not None else None
 
 
 def of_entry(entry: Entry) -> Row:

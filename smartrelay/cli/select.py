@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from smartrelay.cli import suggest
 from smartrelay.cli.caller import Common
 from smartrelay.cli.options import Duration
 from smartrelay.cli.rows import Row, of_entry
@@ -18,6 +19,7 @@ from smartrelay.spool.listing import Entry, entries
 from smartrelay.spool.trouble import CorruptMessage, NoSuchMessage
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_GLOB: dict[str, Any] = {"metavar": "GLOB", "default": ""}
 STATES = ("new", "waiting", "held")
 
 
@@ -68,8 +70,16 @@ def filter_options(function: _F) -> _F:
     wrapper.__name__, wrapper.__doc__ = function.__name__, function.__doc__
     for option in (
         click.option("--older-than", type=Duration(), default=0.0, metavar="DURATION", help="Only mail older than this."),
-        click.option("--recipient", metavar="GLOB", default="", help="Only mail for such a recipient."),
-        click.option("--sender", metavar="GLOB", default="", help="Only mail from such an envelope sender."),
+        click.option(
+            "--recipient", metavar="GLOB", default="", shell_complete=suggest.recipients, help="Only mail for such a recipient."
+        ),
+        click.option(
+            "--sender",
+            metavar="GLOB",
+            default="",
+            shell_complete=suggest.senders,
+            help="Only mail from such an envelope sender.",
+        ),
         click.option("--state", type=click.Choice(STATES), help="Only mail in this state."),
     ):
         wrapper = option(wrapper)
