@@ -33,7 +33,7 @@ class _Plugin(click.Command):
 def _threshold(name: str, kind: click.ParamType[Any], shown: str, text: str) -> Callable[[Any], Any]:
     metavar = "N" if isinstance(kind, click.IntRange) else "DURATION"
     option = f"--{name.replace('_', '-')}"
-    return click.option(option, type=kind, default=getattr(_DEFAULT, name), metavar=metavar, help=f"{text}  [default: {shown}]")
+    return click.option(option, type=kind, default=getattr(_DEFAULT, name), metavar=metavar, help=f"{text[:-1]} (default: {shown}).")
 
 
 @click.command("health", cls=_Plugin)
@@ -66,7 +66,7 @@ def health(
     Examples:
       smartrelay health
       smartrelay health --warn-age 1h --crit-age 6h
-      smartrelay health --openmetrics > smartrelay.prom.new; mv smartrelay.prom.new smartrelay.prom
+      smartrelay health --openmetrics > new.tmp; mv new.tmp smartrelay.prom
     """
     limits = Thresholds(warn_queue, crit_queue, warn_age, crit_age, max_age)
     found = _diagnosis(common, path, limits, time.time())
