@@ -125,6 +125,28 @@ def test_an_installation_has_every_part_in_its_place(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_person_finds_the_command_wherever_it_is_installed(tmp_path: Path) -> None:
+    """Called by that name, setup still names the real command in units and stub: nothing changes."""
+    install(tmp_path)
+    link = tmp_path / "usr/local/bin/smartrelay"
+    assert os.readlink(link) == COMMAND
+    done = subprocess.run([link, "setup", "--root", tmp_path, "--yes"], capture_output=True, text=True, check=True)
+    assert (done.stdout, "everything is in its place" in done.stderr) == ("", True)
+
+
+def test_a_command_that_pip_put_where_people_find_it_stays(tmp_path: Path) -> None:
+    bin_folder = tmp_path / ".local/bin"
+    bin_folder.mkdir(parents=True)
+    command = bin_folder / "smartrelay"
+    command.write_bytes(Path(COMMAND).read_bytes())
+    command.chmod(0o755)
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    for arguments in (["--user", "--yes"], ["--user", "--remove", "--yes"]):
+        subprocess.run([command, "setup", *arguments], env=environment, capture_output=True, check=True)
+    assert command.read_bytes() == Path(COMMAND).read_bytes()
+    assert not command.is_symlink()
+
+
 def test_the_stub_is_an_isolated_interpreter_with_the_bundle_beside_it(tmp_path: Path) -> None:
     install(tmp_path)
     package = os.path.dirname(os.path.dirname(os.path.abspath(config.__file__)))
@@ -307,6 +329,7 @@ def test_for_a_user_everything_is_below_the_home(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for name in ("sendmail", "mailq", "newaliases"):
         assert os.readlink(tmp_path / ".local/bin" / name) == f"{tmp_path}/.local/lib/smartrelay/sendmail"
+    assert os.readlink(tmp_path / ".local/bin/smartrelay") == COMMAND
     settings = f"{tmp_path}/.config/smartrelay/smartrelay.toml"
     assert (tmp_path / ".local/lib/smartrelay/sendmail").read_text().endswith(f"main({settings!r}, {COMMAND!r})\n")
     assert tomllib.loads(Path(settings).read_text()) == {"spool": f"{tmp_path}/.local/state/smartrelay"}

@@ -64,6 +64,8 @@ def _steps(here: Site, running: program.Program, options: Options) -> Iterator[S
         yield File(here, f"{places.man}/man{page[-1]}/{page}", data.read("man", page).encode(), "man page")
     for name, path in places.completions:
         yield File(here, path, data.read("completion", name).encode(), "completion")
+    if running.command != places.command:
+        yield Link(here, places.command, running.command)
     yield File(here, places.config, sample.configuration(places), "configuration", once=True)
     if not places.user:
         yield Account(here)

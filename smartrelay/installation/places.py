@@ -13,7 +13,8 @@ _UNWRITABLE = frozenset("\"'\\$\n\r\t\0")
 @dataclass(frozen=True)
 class Places:
     """Paths as the installed programs see them; `real` tells where one is for us, which differs below a scratch
-    root. completions: for each shell the name of our file for it, and where it looks for such files."""
+    root. command: where a person finds `smartrelay` without knowing where it is installed. completions: for each shell the name
+    of our file for it, and where it looks for such files."""
 
     root: str
     user: bool
@@ -22,6 +23,7 @@ class Places:
     units: str
     config: str
     spool: str
+    command: str
     names: tuple[str, ...]
     default_config: bool
     default_spool: bool
@@ -64,6 +66,7 @@ def system_places(root: str, config: str, spool: str) -> Places:
         units="/etc/systemd/system",
         config=_absolute(config or SYSTEM_FILE),
         spool=_absolute(spool or SYSTEM_SPOOL),
+        command="/usr/local/bin/smartrelay",
         names=("/usr/sbin/sendmail", "/usr/lib/sendmail", "/usr/bin/mailq", "/usr/bin/newaliases"),
         default_config=not config or _absolute(config) == SYSTEM_FILE,
         default_spool=not spool or _absolute(spool) == SYSTEM_SPOOL,
@@ -86,6 +89,7 @@ def user_places(root: str, config: str, spool: str) -> Places:
         units=_absolute(f"{settings}/systemd/user"),
         config=_absolute(config or f"{settings}/smartrelay/smartrelay.toml"),
         spool=_absolute(spool or f"{state}/smartrelay"),
+        command=f"{home}/.local/bin/smartrelay",
         names=tuple(f"{home}/.local/bin/{name}" for name in ("sendmail", "mailq", "newaliases")),
         default_config=False,
         default_spool=False,

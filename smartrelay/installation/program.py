@@ -29,13 +29,15 @@ class Program:
 def running() -> Program:
     """The program that this process is."""
     interpreter = os.path.abspath(sys.executable)
-    called = os.path.abspath(sys.argv[0]) if sys.argv[0] else ""
-    beside = (os.path.dirname(called), os.path.dirname(interpreter), sysconfig.get_path("scripts"))
+    called = os.path.abspath(sys.argv[0])
+    beside = [os.path.dirname(interpreter), sysconfig.get_path("scripts")]
+    if not os.path.islink(called):  # by the link that setup makes nothing can be told of what lies beside the command
+        beside.insert(0, os.path.dirname(called))
     for directory in beside:
         command = f"{directory}/smartrelay"
         if os.path.isfile(command) and os.access(command, os.X_OK):
             return Program(interpreter, os.path.dirname(data.PACKAGE), command, f"{directory}/smartrelay-sendmail")
-    raise CannotCreate(f"there is no smartrelay command in {beside[1]}; install it with pip: pip install smartrelay")
+    raise CannotCreate(f"there is no smartrelay command in {beside[-1]}; install it with pip: pip install smartrelay")
 
 
 def closed_to_others(paths: tuple[str, ...]) -> str:
