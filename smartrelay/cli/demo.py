@@ -32,6 +32,8 @@ def demo(common: Common) -> int:
       smartrelay demo
     """
     with tempfile.TemporaryDirectory(prefix="smartrelay-demo-") as directory, Receiver() as server:
+        # root's commands become the spool's owner, who must get there
+        os.chmod(directory, 0o711)
         environment = {
             **os.environ,
             "SMARTRELAY_SPOOL": f"{directory}/spool",

@@ -33,7 +33,8 @@ class _Plugin(click.Command):
 def _threshold(name: str, kind: click.ParamType[Any], shown: str, text: str) -> Callable[[Any], Any]:
     metavar = "N" if isinstance(kind, click.IntRange) else "DURATION"
     option = f"--{name.replace('_', '-')}"
-    return click.option(option, type=kind, default=getattr(_DEFAULT, name), metavar=metavar, help=f"{text[:-1]} (default: {shown}).")
+    words = f"{text[:-1]} (default: {shown})."
+    return click.option(option, type=kind, default=getattr(_DEFAULT, name), metavar=metavar, help=words)
 
 
 @click.command("health", cls=_Plugin)

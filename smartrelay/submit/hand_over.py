@@ -42,7 +42,7 @@ class _Closed(Exception):
 
 class HandOver:
     """What `spool.durable.Draft` is to an owner: `write`, `commit`, `discard`. queue_id: what the other side calls it, after
-    `commit`. refusal: why we cannot write ourselves; raised where there is no socket. passed_on: the message began elsewhere.
+    `commit`. refusal: why we cannot write ourselves; said where there is no socket. passed_on: the message began elsewhere.
 
     Raises TryAgain where nobody takes it now, and what the other side says against it.
     """
@@ -115,7 +115,8 @@ class HandOver:
         try:
             self._connection.connect(self._path)
         except FileNotFoundError:
-            raise self._refusal from None
+            nobody = f"{self._path} is not there, at which others hand over theirs: systemctl start smartrelay-submit.socket"
+            raise TryAgain(f"{self._refusal}; {nobody}") from None
         except PermissionError as error:
             raise TryAgain(f"cannot reach {self._path}: {error.strerror}; {self._refusal}") from error
         except (ConnectionError, BlockingIOError):

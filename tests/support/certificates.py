@@ -2,6 +2,7 @@
 
 import os
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -26,8 +27,8 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Certificates:
-    """`server` is good for NAMES under `ca_file`, and so is `ending`, for ten days; each of the others is wrong in exactly one
-    way."""
+    """`server` is good for its names under `ca_file`, and so is `ending`, for ten days; each of the others is wrong in exactly
+    one way."""
 
     ca_file: str
     other_ca_file: str
@@ -39,8 +40,8 @@ class Certificates:
     untrusted: Certificate
 
 
-def make_certificates(folder: str) -> Certificates:
-    """Write authorities and certificates into `folder`."""
+def make_certificates(folder: str, names: Sequence[str] = NAMES) -> Certificates:
+    """Write authorities and certificates into `folder`; the good ones are for these names."""
 
     def write(leaf: trustme.LeafCert, name: str) -> Certificate:
         cert_file, key_file = os.path.join(folder, f"{name}.crt"), os.path.join(folder, f"{name}.key")
@@ -58,10 +59,10 @@ def make_certificates(folder: str) -> Certificates:
     return Certificates(
         ca_file=ca_file,
         other_ca_file=other_ca_file,
-        server=write(authority.issue_cert(*NAMES), "server"),
-        ending=write(authority.issue_cert(*NAMES, not_after=soon), "ending"),
-        expired=write(authority.issue_cert(*NAMES, not_before=yesterday - timedelta(days=30), not_after=yesterday), "expired"),
+        server=write(authority.issue_cert(*names), "server"),
+        ending=write(authority.issue_cert(*names, not_after=soon), "ending"),
+        expired=write(authority.issue_cert(*names, not_before=yesterday - timedelta(days=30), not_after=yesterday), "expired"),
         wrong_name=write(authority.issue_cert("other.example.test"), "wrong-name"),
         common_name_only=write(authority.issue_cert(common_name="localhost"), "common-name-only"),
-        untrusted=write(other.issue_cert(*NAMES), "untrusted"),
+        untrusted=write(other.issue_cert(*names), "untrusted"),
     )

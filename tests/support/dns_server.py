@@ -141,13 +141,14 @@ class DnsServer:
         edns: bool = True,
         tcp: bool = True,
         address: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.zone: dict[str, Sequence[str]] = dict(zone or {})
         self.on = dict(on or {})
         self.delay, self.steps, self.edns = delay, steps, edns
         self.queries: list[Query] = []
         self._parents: set[str] = {parent for name in self.zone for parent in _parents(name)}
-        self._udp, self._listener = _sockets(address, tcp=tcp)
+        self._udp, self._listener = _sockets(address, port, tcp=tcp)
         self.address, self.port = self._udp.getsockname()[:2]
         self._wake, self._waker = socket.socketpair()
         self._late: list[tuple[float, int, Callable[[], None]]] = []
@@ -295,13 +296,13 @@ def _parents(name: str) -> Iterator[str]:
         yield name
 
 
-def _sockets(address: str, *, tcp: bool) -> tuple[socket.socket, socket.socket | None]:
-    """A free port, the same for both ways."""
+def _sockets(address: str, port: int, *, tcp: bool) -> tuple[socket.socket, socket.socket | None]:
+    """This port, or a free one if it is 0; the same for both ways."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     for _ in range(20):
         udp = socket.socket(family, socket.SOCK_DGRAM)
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        udp.bind((address, 0))
+        udp.bind((address, port))
         if not tcp:
             return udp, None
         try:
