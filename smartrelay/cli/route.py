@@ -30,6 +30,7 @@ from smartrelay.errors import (
 from smartrelay.mail import header
 from smartrelay.mail.address import canonical, qualified
 from smartrelay.relay.factory import factory_for, from_policy
+from smartrelay.relay.from_policy import user_id
 from smartrelay.routing.bad_hosts import BadHosts
 from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import NextHop, Routes
@@ -60,8 +61,9 @@ def route(addresses: tuple[str, ...], sender: str | None, json_wanted: bool, com
         raise ConfigError(f"no relay is configured, so all mail is kept; add a [[relay]] to {config.file}")
     wanted = [_parsed(text, "an address") for text in addresses]
     reverse_path = _sender(sender, config.domain)
+    uid = _uid(sender)  # before we become the spool's owner
     load_resolver()
-    router = _Router(config, routes, _memory(common, config))
+    router = _Router(config, routes, _memory(common, config), uid)
     aliases = Expansion(settings.load(common.config, common.spool))
     code, gap = EX_OK, ""
     for written in wanted:
@@ -97,6 +99,12 @@ def _sender(text: str | None, domain: str) -> str:
     return qualified(canonical(login), domain)
 
 
+def _uid(sender: str | None) -> int:
+    """Who would hand the mail in: a user of this host that is named as the sender, else the caller."""
+    found = None if sender is None or "@" in sender else user_id(sender)
+    return os.getuid() if found is None else found
+
+
 def _memory(common: Common, config: Config) -> BadHosts | None:
     """The bad-host memory, to look at; None for a caller who may not, who is told."""
     try:
@@ -119,8 +127,9 @@ def _code(report: Report) -> int:
 class _Router:
     """Finds ways; what the DNS and the system have answered is not asked again."""
 
-    def __init__(self, config: Config, routes: Routes, memory: BadHosts | None) -> None:
+    def __init__(self, config: Config, routes: Routes, memory: BadHosts | None, uid: int) -> None:
         self._config = config
+        self._uid = uid
         self._remembers = memory is not None
         self._recorder = Recorder(DNSResolver(config.mx.nameservers, config.timeouts.lookup))
         nothing = BadHosts("", None, warn=lambda sentence: None)
@@ -139,7 +148,7 @@ class _Router:
         if way.hop is not None:
             before = relays.index(way.hop.relay)
             authors = from_policy(self._config, way.hop)
-            sent_as = authors.address(sender, os.getuid()) if authors is not None and sender else sender
+            sent_as = authors.address(sender, self._uid) if authors is not None and sender else sender
             factory = factory_for(way.hop, self._config, threading.Event())
             pairs = zip(way.hosts, way.candidates, strict=True)
             places = [self._place(host, candidate, factory.policy(candidate)) for host, candidate in pairs]

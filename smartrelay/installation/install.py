@@ -70,7 +70,7 @@ def _steps(here: Site, running: program.Program, options: Options) -> Iterator[S
     if not places.user:
         yield Account(here)
     yield OwnedDirectory(here, places.spool, 0o700, "spool")
-    if options.units and not places.user and not places.root:
+    if not places.user and not places.root:
         yield OwnedDirectory(here, places.runtime, 0o755, "runtime")
     yield Bytecode(here)
     if options.sendmail:

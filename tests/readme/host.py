@@ -1,12 +1,12 @@
-"""A host of its own for a newcomer: this machine's whole file system with a layer over it that is thrown away, a network that
-ends at its own loopback interface, and root.
+"""A host of its own for a newcomer: this machine's whole file system with a layer over it that is thrown away, and a cable to a
+world that has the servers of the README and nothing else.
 
     with Host(folder, certificates, {}) as host:
         server = host.smart_host()
         result = host.type('echo "Subject: hello" | sendmail -v you@example.org')
 
-Names and ports are those of the README: each name has an address of its own on the loopback interface, and what listens there
-is a real server of the test's, opened within this network.
+Names and ports are those of the README: each name has an address of its own, and what listens there is a real server of the
+test's, opened in that world. All of it is in namespaces of this machine: nothing leaves it.
 """
 
 import ctypes
@@ -22,6 +22,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Self, TypeVar
 
 from tests.e2e.commands import Result, Running
+from tests.readme.posting import PostingServer
 from tests.support.certificates import Certificates
 from tests.support.dns_server import DnsServer
 from tests.support.smtp_server import ScriptedServer
@@ -52,17 +53,36 @@ class Host:
 
     def __init__(self, folder: str, certificates: Certificates, binds: Mapping[str, str]) -> None:
         self.folder, self._certificate = folder, certificates.server
-        self._servers = ExitStack()
+        self._all = ExitStack()
         for name in ("root", "layer"):
             os.makedirs(f"{folder}/{name}")
-        script = "; ".join(self._mounts(binds))
-        enter = ["unshare", "--mount", "--uts", "--net", "--propagation", "private", "/bin/sh", "-ec", script]
-        self._holder = subprocess.Popen(enter, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self._holder.stdout is not None
-        assert self._holder.stdout.readline() == b"ready\n", "the host cannot be made"
+        self._world = self._hold(["unshare", "--net"], "ip link set lo up; echo ready; exec cat")
+        script = "; ".join([*self._mounts(binds), *self._network()])
+        enter = ["unshare", "--mount", "--uts", "--net", "--propagation", "private"]
+        self._holder = self._hold(enter, f"{script}; exec chroot {folder}/root /bin/sh -c 'echo ready; exec cat'")
         self.environment = {"PATH": PATH, "LANG": "C.UTF-8", "TERM": "dumb", "HOME": "/root", "USER": "root", "LOGNAME": "root"}
         self.typed: list[str] = []
         self._furnish(certificates)
+
+    def _hold(self, enter: list[str], script: str) -> subprocess.Popen[bytes]:
+        """A process that keeps namespaces as the script makes them, until it is told to end."""
+        command = [*enter, "/bin/sh", "-ec", script]
+        holder = self._all.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert holder.stdin is not None and holder.stdout is not None
+        self._all.callback(holder.stdin.close)
+        assert holder.stdout.readline() == b"ready\n", "the host cannot be made"
+        return holder
+
+    def _network(self) -> Iterator[str]:
+        """A cable to the world, which has all the names."""
+        yield f"echo {HOSTNAME.partition('.')[0]} >/proc/sys/kernel/hostname"
+        yield "ip link set lo up"
+        yield f"ip link add eth0 type veth peer name eth0 netns {self._world.pid}"
+        far = [f"ip address add {address}/24 dev eth0" for address in ADDRESSES.values()]
+        yield _words("nsenter", f"--target={self._world.pid}", "--net", "sh", "-ec", "; ".join([*far, "ip link set eth0 up"]))
+        yield "ip address add 192.0.2.100/24 dev eth0"
+        yield "ip link set eth0 up"
+        yield f"ip route add default via {ADDRESSES['smtp.example.org']}"
 
     def _mounts(self, binds: Mapping[str, str]) -> Iterator[str]:
         root, layer = f"{self.folder}/root", f"{self.folder}/layer"
@@ -83,12 +103,6 @@ class Host:
         for place, path in binds.items():
             yield _words("mkdir", "-p", f"{root}{place}")
             yield _words("mount", "--bind", path, f"{root}{place}")
-        yield f"echo {HOSTNAME.partition('.')[0]} >/proc/sys/kernel/hostname"
-        yield "ip link set lo up"
-        for address in ADDRESSES.values():
-            yield f"ip address add {address}/32 dev lo"
-        yield f"ip route add default via {ADDRESSES['smtp.example.org']} dev lo"
-        yield f"exec chroot {root} /bin/sh -c 'echo ready; exec cat'"
 
     def _furnish(self, certificates: Certificates) -> None:
         """What every host has: names, users, a trusted authority, and a systemd whose commands are only written down."""
@@ -187,11 +201,13 @@ class Host:
         assert result.code == code, f"{line}: {result}"
         return result
 
-    def answer(self, line: str, answer: bytes) -> bytes:
+    def answer(self, line: str, answer: bytes, *, user: str = "root") -> bytes:
         """Types a line of the README at a terminal, and then this answer; all that it says."""
         self.typed.append(line)
         ours, theirs = pty.openpty()
-        process = subprocess.Popen(self.command("bash", "-c", line), stdin=theirs, stdout=subprocess.PIPE, env=self.environment)
+        process = subprocess.Popen(
+            self.command("bash", "-c", line, user=user), stdin=theirs, stdout=subprocess.PIPE, env=self.environment
+        )
         os.close(theirs)
         os.write(ours, answer)
         output, _ = process.communicate()
@@ -202,11 +218,11 @@ class Host:
     # The network.
 
     def serve(self, make: Callable[[], Server]) -> Server:
-        """Makes a server in the host's network, where what it opens and its threads stay; it is closed with the host."""
+        """Makes a server in the world, where what it opens and its threads stay; it is closed with the host."""
         made: list[Server] = []
 
         def run() -> None:
-            descriptor = os.open(f"/proc/{self._holder.pid}/ns/net", os.O_RDONLY)
+            descriptor = os.open(f"/proc/{self._world.pid}/ns/net", os.O_RDONLY)
             if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
                 raise OSError(ctypes.get_errno(), "setns")
             os.close(descriptor)
@@ -215,7 +231,7 @@ class Host:
         thread = threading.Thread(target=run)
         thread.start()
         thread.join()
-        self._servers.enter_context(made[0])
+        self._all.enter_context(made[0])
         return made[0]
 
     def smart_host(self, name: str = "smtp.example.org", *, password: str = "the password", port: int = 587) -> ScriptedServer:
@@ -230,6 +246,15 @@ class Host:
         zone = {"example.org": ["MX 10 mx.example.org"], "mx.example.org": [f"A {address}"]}
         self.serve(lambda: DnsServer(zone, address=ADDRESSES["dns.example.org"], port=53))
         return self.serve(lambda: ScriptedServer(address=address, port=25))
+
+    def posting(self) -> PostingServer:
+        """An HTTPS server at which things can be posted."""
+        return self.serve(lambda: PostingServer(ADDRESSES["ntfy.example.org"], 443, self._certificate))
+
+    def unplug(self, *, back: bool = False) -> None:
+        """Takes the network away, or brings it back."""
+        up = f"ip link set eth0 up && ip route add default via {ADDRESSES['smtp.example.org']}"
+        assert self.run("sh", "-c", up if back else "ip link set eth0 down").code == 0
 
     # systemd.
 
@@ -257,11 +282,7 @@ class Host:
 
     def close(self) -> None:
         """Ends it; nothing is left of it."""
-        self._servers.close()
-        assert self._holder.stdin is not None and self._holder.stdout is not None
-        self._holder.stdin.close()
-        self._holder.stdout.close()
-        self._holder.wait()
+        self._all.close()
 
     def __enter__(self) -> Self:
         return self

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from smartrelay import config
-from tests.readme.host import CHECKOUT
+from tests.readme.host import CHECKOUT, Host
 from tests.readme.page import Page, lines_of, read, runs
+from tests.readme.pictures import queue_list
 
 MAKE = ("make demo", "make check", "make test", "make bench", "SIMULATIONS=5000 make test-one PYTEST=tests/simulation")
 
@@ -54,3 +55,19 @@ def test_nothing_is_left_to_be_filled_in(page: Page) -> None:
 
 def test_no_block_is_in_a_language_that_no_test_knows(page: Page) -> None:
     assert {language for language, _ in page.blocks} <= {"", "toml"}
+
+
+def test_the_picture_of_a_queue_is_what_the_command_shows(page: Page) -> None:
+    assert page.block("queue list\nID") == f"$ smartrelay queue list\n{queue_list()}"
+
+
+def test_the_picture_of_the_demo_is_abridged_from_what_it_says(host: Host, page: Page) -> None:
+    """Line by line, in order; dots stand for what is left out, and ids, numbers of processes and ports are others each time. As
+    root, who has another user own the spool."""
+    said = host.run("smartrelay", "demo")
+    assert (said.code, said.errors) == (0, ""), said
+    shown = "\n".join(line for line in page.block("A program hands").splitlines() if line.strip() != "...")
+    pattern = re.escape(re.sub(r"\b[0-9A-Z]{17}\b", "ID", shown)).replace(re.escape("..."), ".*")
+    pattern = re.sub(r"\\\[\d+\\\]", r"\\[\\d+\\]", pattern).replace(":44945", r":\d+")
+    lines = r"\n(?:.*\n)*?".join(pattern.replace("\\\n", "\n").split("\n"))
+    assert re.search(f"^{lines}$", re.sub(r"\b[0-9A-Z]{17}\b", "ID", said.output.decode()), re.MULTILINE)

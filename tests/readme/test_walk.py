@@ -8,7 +8,7 @@ from tests.readme.host import SYSTEMCTL, Host
 from tests.readme.page import INSTALL, Page, runs
 
 SETUP = "/opt/smartrelay/bin/smartrelay setup"
-SECRET = "install -o smartrelay -m 0600 /dev/stdin /etc/smartrelay/work.secret <<< 'the password'"
+SECRET = "echo 'the password' | install -o smartrelay -m 0600 /dev/stdin /etc/smartrelay/work.secret"
 HELLO = 'echo "Subject: hello" | sendmail -v you@example.org'
 UNITS = "smartrelay-flush.timer smartrelay-flush.path smartrelay-submit.socket"
 
