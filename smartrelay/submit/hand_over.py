@@ -9,7 +9,7 @@ Loaded by who needs it; `_socket`, because `socket` takes as long as the whole e
 import _socket
 import time
 
-from smartrelay.errors import AddressError, DataError, NoMailbox, NotPermitted, SmartRelayError, TooLarge, TryAgain
+from smartrelay.errors import AddressError, DataError, NoMailbox, NotPermitted, NotTheOwner, SmartRelayError, TooLarge, TryAgain
 from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.settings import Settings
 
@@ -116,7 +116,7 @@ class HandOver:
             self._connection.connect(self._path)
         except FileNotFoundError:
             nobody = f"{self._path} is not there, at which others hand over theirs: systemctl start smartrelay-submit.socket"
-            raise TryAgain(f"{self._refusal}; {nobody}") from None
+            raise NotTheOwner(f"{self._refusal}; {nobody}", self._refusal.exit_code) from None
         except PermissionError as error:
             raise TryAgain(f"cannot reach {self._path}: {error.strerror}; {self._refusal}") from error
         except (ConnectionError, BlockingIOError):

@@ -5,7 +5,7 @@ import re
 import shutil
 import signal
 
-from tests.readme.host import ADDRESSES, JOE, OPT, SYSTEMCTL, Host
+from tests.readme.host import ADDRESSES, CHECKOUT, JOE, OPT, SYSTEMCTL, Host
 from tests.readme.page import Page, runs
 from tests.support import debian
 from tests.support.smtp_server import ScriptedServer
@@ -156,6 +156,22 @@ def test_every_users_sendmail_hands_over_at_the_socket(host: Host) -> None:
     (one,) = os.listdir(host.path("/var/spool/smartrelay/new"))
     assert host.run("smartrelay", "queue", "show", one, user="joe").code == 75
     assert f"uid {JOE}" in host.run("smartrelay", "queue", "show", one).output.decode()
+
+
+def test_a_message_of_an_old_queue_is_handed_over_as_it_is(host: Host) -> None:
+    """With its envelope, and all of its text: without `-i` a lone dot would end it."""
+    host.write(CONFIG, MX)
+    server = host.exchanger()
+    text = b"From: Ada <ada@example.org>\nSubject: old\n\n.\n.x\n"
+    with open(f"{CHECKOUT}/README.md", encoding="utf-8") as file:
+        (line,) = re.findall(r"`(sendmail -G .*) < MESSAGE`", file.read())
+    words = line.replace("SENDER", "ada@example.org").replace("RECIPIENT...", "you@example.org").split()
+    assert host.run(*words, text=text).code == 0
+    assert host.start_service(SERVICE).code == 0
+    (mail,) = server.accepted
+    assert mail.mail_from.split()[1] == b"FROM:<ada@example.org>"
+    assert mail.content.endswith(text.replace(b"\n", b"\r\n").partition(b"\r\n\r\n")[2])
+    assert b"\r\nFrom: Ada <ada@example.org>\r\nSubject: old\r\n" in mail.content
 
 
 @runs(PORT)
