@@ -56,10 +56,14 @@ class Host:
         self._all = ExitStack()
         for name in ("root", "layer"):
             os.makedirs(f"{folder}/{name}")
-        self._world = self._hold(["unshare", "--net"], "ip link set lo up; echo ready; exec cat")
-        script = "; ".join([*self._mounts(binds), *self._network()])
-        enter = ["unshare", "--mount", "--uts", "--net", "--propagation", "private"]
-        self._holder = self._hold(enter, f"{script}; exec chroot {folder}/root /bin/sh -c 'echo ready; exec cat'")
+        try:
+            self._world = self._hold(["unshare", "--net"], "ip link set lo up; echo ready; exec cat")
+            script = "; ".join([*self._mounts(binds), *self._network()])
+            enter = ["unshare", "--mount", "--uts", "--net", "--propagation", "private"]
+            self._holder = self._hold(enter, f"{script}; exec chroot {folder}/root /bin/sh -c 'echo ready; exec cat'")
+        except BaseException:
+            self._all.close()
+            raise
         self.environment = {"PATH": PATH, "LANG": "C.UTF-8", "TERM": "dumb", "HOME": "/root", "USER": "root", "LOGNAME": "root"}
         self.typed: list[str] = []
         self._furnish(certificates)
