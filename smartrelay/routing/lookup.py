@@ -1,4 +1,4 @@
-"""Questions on their way from server to server, side by side. dnspython writes and reads the messages."""
+"""Questions on their way from server to server, side by side. dnspython reads the answers."""
 
 import select
 import socket
@@ -16,8 +16,9 @@ from dns.rcode import BADVERS, FORMERR, NOERROR, NOTIMP, NXDOMAIN
 from dns.rcode import to_text as name_of_code
 
 from smartrelay.routing.nameserver import Nameserver, is_not_there
+from smartrelay.routing.query import Query
 from smartrelay.routing.reply import NO_SUCH_NAME, TEMPORARY, UNREACHABLE, Question, Reply
-from smartrelay.routing.response import is_referral, read_reply
+from smartrelay.routing.response import is_referral, read_message, read_reply
 
 _T = TypeVar("_T")
 Steps = Generator[tuple[socket.socket, float], bool | None, _T]
@@ -122,14 +123,14 @@ class Lookup:
         return None
 
     def _response(self, server: Nameserver, until: float, *, edns: bool) -> Steps[Message]:
-        # The library's size for UDP answers is 1232 octets, which no path cuts to pieces (the DNS flag day of 2020).
-        query = dns.message.make_query(self._name, self.question.kind, use_edns=0 if edns else None)
+        query = Query(self._name, self.question.kind, edns=edns)
         with server.connect() as channel:
-            channel.send(query.to_wire())
+            channel.send(query.octets)
             response = yield from _receive(channel, query, until)
         self._heard()
         if response.flags & TC:
-            response = _by_stream(server, query, until)
+            again = dns.message.make_query(self._name, self.question.kind, use_edns=0 if edns else None)
+            response = _by_stream(server, again, until)
         elif response.errors:
             raise _NotSaid("garbage")
         code = response.rcode()
@@ -172,17 +173,17 @@ def _resume(lookups: Sequence[Lookup]) -> None:
             lookup.resume(readable)
 
 
-def _receive(channel: socket.socket, query: Message, until: float) -> Steps[Message]:
-    """The first datagram that answers the question, by its id, name, kind and class (RFC 5452 section 9.1)."""
+def _receive(channel: socket.socket, query: Query, until: float) -> Steps[Message]:
+    """The first datagram that answers the question."""
     while True:
         if not (yield channel, until):
             raise TimeoutError
         try:
-            response = dns.message.from_wire(channel.recv(65535), continue_on_error=True)
-            if query.is_response(response):
-                return response
+            datagram = channel.recv(65535)
+            if query.is_answered_by(datagram):
+                return read_message(datagram)
         except (BlockingIOError, dns.exception.DNSException):
-            pass  # the system dropped what it had announced; or it is too short for a message
+            pass  # the system dropped what it had announced; or it is no message
         if time.monotonic() >= until:
             raise TimeoutError
 

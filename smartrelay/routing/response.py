@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import dns.message
+
 # dnspython looks for these when it meets the first record of their kind: by then they may be out of reach (`resolver.load`).
 import dns.rdtypes.ANY.CNAME
 import dns.rdtypes.ANY.MX
@@ -9,7 +11,7 @@ import dns.rdtypes.ANY.NS
 import dns.rdtypes.ANY.OPT
 import dns.rdtypes.ANY.SOA
 import dns.rdtypes.IN.A
-import dns.rdtypes.IN.AAAA  # noqa: F401
+import dns.rdtypes.IN.AAAA
 from dns.flags import AA
 from dns.message import Message
 from dns.name import Name
@@ -18,6 +20,18 @@ from dns.rdataclass import IN
 from dns.rdatatype import CNAME, NS, SOA, RdataType
 
 from smartrelay.routing.reply import ALIAS, ANSWER, NO_DATA, NO_SUCH_NAME, Question, Reply
+
+_ANSWERS, _OTHERS, _NONE = slice(6, 8), slice(8, 12), bytes(2)
+"""Where a message says how many answers it has, and how many records behind them."""
+
+
+def read_message(octets: bytes) -> Message:
+    """A message, as far as it counts: where there are answers, nothing that stands behind them is looked at. What cannot be
+    read of it is in its `errors`. Raises DNSException."""
+    if octets[_ANSWERS] == _NONE:
+        return dns.message.from_wire(octets, continue_on_error=True)
+    alone = octets[: _OTHERS.start] + _NONE * 2 + octets[_OTHERS.stop :]
+    return dns.message.from_wire(alone, continue_on_error=True, ignore_trailing=True)
 
 
 def read_reply(question: Question, response: Message) -> Reply | None:
