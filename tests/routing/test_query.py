@@ -1,13 +1,18 @@
-"""A question on the wire is what another library reads as that question, and is answered by nothing else."""
+"""A question on the wire is what another library reads as that question, and is answered by nothing else; and what an answer
+says is what that library reads in it."""
 
-import dns.flags
+from typing import Any
+
 import dns.message
 import dns.name
 import pytest
 from dns.rcode import Rcode
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smartrelay.routing.query import Query
-from smartrelay.routing.response import read_message
+from smartrelay.routing.response import Response
+from tests.support.queues import many
 
 NAME = dns.name.from_text("mx.Example.test")
 
@@ -83,11 +88,74 @@ def test_what_stands_behind_answers_is_not_looked_at() -> None:
     query = Query(NAME, "MX", edns=True)
     response = answer_to(query)
     behind = dns.message.make_response(dns.message.make_query("x.test", "A")).to_wire()[12:]
-    assert read_message(response.to_wire() + behind).errors
-    response.answer.append(dns.rrset.from_text(NAME, 60, "IN", "MX", "10 a.test."))
+    assert Response(response.to_wire() + behind).is_garbage
+    response.answer.append(dns.rrset.from_text(NAME, 60, "IN", "MX", "10 A.test.", "5 ."))
     response.additional.append(dns.rrset.from_text("a.test.", 60, "IN", "A", "192.0.2.1"))
-    read = read_message(response.to_wire() + behind)
-    assert not read.errors and read.answer == response.answer and not read.additional
-    cut = response.to_wire()[: len(query.octets) + 3]
-    assert query.is_answered_by(cut) and read_message(cut).errors
-    assert read_message(response.to_wire()).flags & dns.flags.QR
+    read = Response(response.to_wire(want_shuffle=False) + behind)
+    assert not read.is_garbage
+    assert list(read.records[("mx.example.test", dns.rdatatype.MX)]) == [(10, "a.test"), (5, ".")]
+
+
+def test_a_piece_of_a_message_is_garbage() -> None:
+    query = Query(NAME, "MX", edns=True)
+    response = answer_to(query)
+    response.answer.append(dns.rrset.from_text(NAME, 60, "IN", "MX", "10 a.test."))
+    whole = response.to_wire()[: -len(query.octets) + 12 + len(NAME.to_digestable()) + 4]  # without its OPT record
+    assert not Response(whole).is_garbage
+    assert all(Response(whole[:end]).is_garbage for end in range(12, len(whole)))
+
+
+def whole_answer() -> bytes:
+    response = dns.message.make_response(dns.message.make_query(NAME, "MX"))
+    for name, kind, *records in (
+        (NAME, "CNAME", "b.test."),
+        ("b.test.", "MX", "10 mx.b.test.", "20 b.test."),
+        ("b.test.", "A", "192.0.2.1", "192.0.2.2"),
+        ("b.test.", "AAAA", "2001:db8::1", "::ffff:192.0.2.1"),
+        ("b.test.", "TXT", "text"),
+    ):
+        response.answer.append(dns.rrset.from_text(name, 60, "IN", kind, *records))
+    return response.to_wire()
+
+
+WHOLE = whole_answer()
+KINDS = (dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.MX, dns.rdatatype.CNAME)
+
+
+def value(record: Any) -> object:
+    match record.rdtype:
+        case dns.rdatatype.MX:
+            return record.preference, text(record.exchange)
+        case dns.rdatatype.CNAME:
+            return text(record.target)
+    return record.address
+
+
+def text(name: dns.name.Name) -> str:
+    return name.to_text(omit_final_dot=True).lower()
+
+
+@many
+@given(st.lists(st.tuples(st.integers(4, len(WHOLE) - 1), st.integers(0, 255)), max_size=4), st.integers(0, 30))
+def test_whatever_the_library_reads_without_an_error_is_read_alike(changes: list[tuple[int, int]], cut: int) -> None:
+    """And nothing raises, whatever a server sends."""
+    octets = bytearray(WHOLE[: len(WHOLE) - cut])
+    for at, octet in changes:
+        octets[min(at, len(octets) - 1)] = octet
+    ours = Response(bytes(octets))
+    theirs = dns.message.from_wire(bytes(octets), continue_on_error=True, one_rr_per_rrset=True)
+    if theirs.errors:
+        return
+    assert not ours.is_garbage and ours.code == theirs.rcode()
+    wanted: dict[tuple[str, int], dict[object, None]] = {}
+    for rrset in theirs.answer:
+        if rrset.rdclass == dns.rdataclass.IN and rrset.rdtype in KINDS:
+            wanted.setdefault((text(rrset.name), rrset.rdtype), {})[value(rrset[0])] = None
+    assert ours.records == wanted
+
+
+@many
+@given(st.binary(min_size=12, max_size=200))
+def test_octets_of_any_kind_are_read_or_are_garbage(octets: bytes) -> None:
+    response = Response(octets)
+    assert response.is_garbage or response.code >= 0
