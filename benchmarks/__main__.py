@@ -13,6 +13,7 @@ from benchmarks.figures import Figure, table
 
 NAMES = (
     "enqueue",
+    "submission",
     "passes",
     "listing",
     "relaying",

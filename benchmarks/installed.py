@@ -13,6 +13,7 @@ _CONFIGURATION = """\
 hostname = "bench.example.test"          # the name in EHLO and Message-ID
 domain = "example.test"                  # completes local names
 spool = "{spool}"
+{top}
 #max_message_size = "50M"
 #max_recipients = 10000
 min_free_space = "1M"
@@ -26,14 +27,22 @@ hosts = ["{host}"]
 {tables}"""
 
 
-def configuration(path: str, spool: str, *, port: int = 9, limits: str = "", exchangers: tuple[str, int] | None = None) -> str:
+def configuration(
+    path: str,
+    spool: str,
+    *,
+    port: int = 9,
+    top: str = "",
+    limits: str = "",
+    exchangers: tuple[str, int] | None = None,
+) -> str:
     """Writes a configuration for the spool; returns its path. All mail goes to `port` of this host, or to the recipients'
-    exchangers: where their name server is, and at which port they all are."""
+    exchangers: where their name server is, and at which port they all are. top: more settings that enqueueing reads."""
     host, tables = f"smtp://127.0.0.1:{port}", ""
     if exchangers is not None:
         host, tables = "mx", f'\n[mx]\nnameservers = ["{exchangers[0]}"]\nport = {exchangers[1]}\n'
     with open(path, "w", encoding="utf-8") as file:
-        file.write(_CONFIGURATION.format(spool=spool, host=host, limits=limits, tables=tables))
+        file.write(_CONFIGURATION.format(spool=spool, host=host, top=top, limits=limits, tables=tables))
     return path
 
 

@@ -61,6 +61,9 @@ class Postfix:
     settings, services: more lines of its own for main.cf and master.cf; by themselves nothing is ever relayed.
     """
 
+    name = "Postfix"
+    syncs = "the file"
+
     def __init__(self, folder: str, settings: str = "defer_transports = smtp\n", services: str = "") -> None:
         self._folder = folder
         self._root = debian.root("postfix")
@@ -92,15 +95,24 @@ class Postfix:
         """A call of one of its commands, such as `sendmail`."""
         return Command([f"{self._root}/usr/sbin/{name}", *arguments], stdin, self.environment)
 
+    def sendmail(self, message: str) -> Command:
+        """A call that leaves the message in this file for the pickup daemon; once."""
+        self.hear_submissions()
+        return self.command("sendmail", "-t", "-i", stdin=message)
+
     def hear_submissions(self) -> None:
         """Stands in for the pickup daemon, which sendmail wakes and does not wait for: no daemon takes its time away."""
         path = f"{self._queue}/public/pickup"
         os.mkfifo(path, 0o622)
         self._pickup = os.open(path, os.O_RDWR | os.O_NONBLOCK)
 
-    def submitted(self) -> int:
+    def left(self) -> int:
         """How many messages sendmail has left for the pickup daemon."""
         return len(os.listdir(f"{self._queue}/maildrop"))
+
+    def held(self) -> int:
+        """How many messages are in the hold queue."""
+        return sum(len(names) for _, _, names in os.walk(f"{self._queue}/hold"))
 
     def fill(self, count: int, octets: int, *, reasons: bool = True) -> None:
         """Deferred messages, with their reasons if wanted, in the form of Postfix 3's queue files, not due for an hour."""

@@ -3,8 +3,10 @@
 What is compared runs in the same minutes on the same machine, so that a load that comes and goes meets all of it.
 """
 
+import json
 import os
 import random
+import resource  # noqa: F401 - os.wait4 imports it, which it could not do after Command.enter
 import statistics
 import time
 import traceback
@@ -19,11 +21,13 @@ def plain_environment() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program with its arguments. stdin: the file it reads; environment: all of it."""
+    """A program with its arguments. stdin: the file it reads; environment: all of it; enter: what is done in its process
+    before it is there, and not timed, such as to become another user."""
 
     arguments: list[str]
     stdin: str = os.devnull
     environment: dict[str, str] = field(default_factory=plain_environment)
+    enter: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)
@@ -53,21 +57,49 @@ class Failed(Exception):
 def run(command: Command, output: str, timing: Timing) -> None:
     """Runs it once, its output in files `output` and `output`.err, and adds that to `timing`."""
     create = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, command.stdin, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, output, create, 0o600),
-        (os.POSIX_SPAWN_OPEN, 2, f"{output}.err", create, 0o600),
-    ]
-    begin = time.perf_counter()
-    child = os.posix_spawn(command.arguments[0], command.arguments, command.environment, file_actions=actions)
-    _, status, usage = os.wait4(child, 0)
-    took = time.perf_counter() - begin
+    files = [os.open(command.stdin, os.O_RDONLY), *(os.open(path, create, 0o600) for path in (output, f"{output}.err"))]
+    try:
+        took, status, cpu, memory = _elsewhere(command, files) if command.enter else _timed(command, files)
+    finally:
+        for descriptor in files:
+            os.close(descriptor)
     if status:
         with open(f"{output}.err", encoding="utf-8", errors="replace") as file:
             raise Failed(f"{' '.join(command.arguments)}: status {os.waitstatus_to_exitcode(status)}: {file.read()[-2000:]}")
     timing.seconds.append(took)
-    timing.cpu.append(usage.ru_utime + usage.ru_stime)
-    timing.memory = max(timing.memory, usage.ru_maxrss * 1024)
+    timing.cpu.append(cpu)
+    timing.memory = max(timing.memory, memory)
+
+
+_Taken = tuple[float, int, float, int]
+"""Seconds, the status of waitpid, seconds of the processor, the greatest resident set in octets."""
+
+
+def _timed(command: Command, files: list[int]) -> _Taken:
+    actions = [(os.POSIX_SPAWN_DUP2, descriptor, target) for target, descriptor in enumerate(files)]
+    begin = time.perf_counter()
+    child = os.posix_spawn(command.arguments[0], command.arguments, command.environment, file_actions=actions)
+    _, status, usage = os.wait4(child, 0)
+    return time.perf_counter() - begin, status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+
+
+def _elsewhere(command: Command, files: list[int]) -> _Taken:
+    """The same from a process that has entered first: this one could not come back."""
+    assert command.enter is not None
+    enter = command.enter
+    heard, told = os.pipe()
+
+    def work() -> None:
+        enter()
+        os.write(told, json.dumps(_timed(command, files)).encode("ascii"))
+
+    try:
+        apart(work)
+        took, status, cpu, memory = json.loads(os.read(heard, 1 << 12))
+    finally:
+        os.close(heard)
+        os.close(told)
+    return took, status, cpu, memory
 
 
 def apart(work: Callable[[], None]) -> None:

@@ -103,14 +103,22 @@ class Timeouts(NamedTuple):
     quit: float = 10.0
 
 
+class AlertCommand(NamedTuple):
+    """What is run when mail is stuck, or a relay does not let us in. command: its words. after: seconds for which mail may wait
+    before it counts as stuck."""
+
+    command: tuple[str, ...]
+    after: float = 4 * 3600.0
+
+
 RETRY = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0)
 
 
 class Config(NamedTuple):
     """All settings. file: where they come from. direct: whether the caller named the spool (may be made, never refused
     for being another's default). retry: seconds between attempts, the last repeats. lifetime: seconds of age at which mail
-    is given up. warn_after: ages at which its sender is told of the delay. postmaster: who is told of what has no sender. log:
-    where the mail log goes (`sinks.open_sink`)."""
+    is given up. warn_after: ages at which its sender is told of the delay. postmaster: who is told of what has no sender.
+    status_file: where passes tell everyone how it stands, "" for nowhere. log: where the mail log goes (`sinks.open_sink`)."""
 
     file: str
     spool: str
@@ -130,6 +138,8 @@ class Config(NamedTuple):
     timeouts: Timeouts = Timeouts()
     mx: MX = MX()
     submit: Submit = Submit()
+    status_file: str = ""
+    alert: AlertCommand | None = None
 
     @property
     def horizon(self) -> float:
@@ -142,12 +152,15 @@ def load(file: str = "", spool: str = "") -> Config:
     found = settings.load(file, spool)
     table = _table(found.file, named=bool(file or settings.environment("SMARTRELAY_CONFIG")))
     reader = _Reader(found.file)
-    top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "mx", "timeouts", "submit"))
+    top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "mx", "timeouts", "submit", "alert"))
     relays = _relays(reader, table)
     forced = os.environ.get(RELAY_VARIABLE)
     if forced:
         relays = (Relay("environment", ((forced,),), f"${RELAY_VARIABLE}"),)
     queue = reader.section(_sub(reader, table, "queue"), "[queue] ", _QUEUE)
+    status_file = top.get("status_file", found.status_file)
+    if status_file.startswith(f"{found.spool}/"):
+        raise reader.error("status_file", f"must be outside the spool {found.spool}, which nobody else may look into")
     return Config(
         file=found.file,
         spool=found.spool,
@@ -167,6 +180,8 @@ def load(file: str = "", spool: str = "") -> Config:
         timeouts=Timeouts(
             **reader.section(_sub(reader, table, "timeouts"), "[timeouts] ", dict.fromkeys(Timeouts._fields, values.span))
         ),
+        status_file=status_file,
+        alert=_alert(reader, table),
     )
 
 
@@ -189,6 +204,12 @@ def _sub(reader: "_Reader", table: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise reader.error(name, f"must be a table; write [{name}] on a line of its own")
     return found
+
+
+def _alert(reader: "_Reader", table: dict[str, Any]) -> AlertCommand | None:
+    if "alert" not in table:
+        return None
+    return AlertCommand(**reader.section(_sub(reader, table, "alert"), "[alert] ", _ALERT, needed=("command",)))
 
 
 def _relays(reader: "_Reader", table: dict[str, Any]) -> tuple[Relay, ...]:
@@ -276,7 +297,9 @@ _TOP: dict[str, Callable[[Any], Any]] = {
     "submit_socket": values.path,
     "submit_rate": values.rate,
     "aliases": values.path,
+    "status_file": values.path,
 }
+_ALERT: dict[str, Callable[[Any], Any]] = {"command": values.command, "after": values.span}
 _QUEUE: dict[str, Callable[[Any], Any]] = {"retry": values.spans, "lifetime": values.span, "warn_after": values.delays}
 _RELAY: dict[str, Callable[[Any], Any]] = {
     "name": values.name,
@@ -318,7 +341,9 @@ _LIMITS: dict[str, Callable[[Any], Any]] = {
 _AUTH: dict[str, Callable[[Any], Any]] = {
     "user": values.text,
     "secret": values.text,
-    "mechanism": values.one_of("auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "external"),
+    "mechanism": values.one_of(
+        "auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "external", "oauthbearer", "xoauth2"
+    ),
     "secret_mode": values.any_mode,
 }
 _FIELDS = {"secret_mode": "any_mode", "from": "from_rules"}

@@ -7,7 +7,7 @@ path imports nothing that it does not need. Exits 0 only when the message is on 
 import posix
 import sys
 
-from smartrelay.errors import EX_CANTCREAT, EX_IOERR, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, SmartRelayError, UsageError
+from smartrelay.errors import EX_IOERR, EX_OK, EX_SOFTWARE, EX_TEMPFAIL, EX_UNAVAILABLE, SmartRelayError, UsageError
 from smartrelay.submit import options as words
 
 TYPE_CHECKING = False
@@ -77,10 +77,10 @@ def _serve(options: words.Options) -> int:
 
         listeners = listening.handed_over()
         if listeners:
-            return activated.serve(listeners, options.config, options.spool)
+            return activated.serve(listeners, options.config, options.spool, passed_on=options.passed_on)
     from smartrelay.submit.pipe import serve
 
-    return serve(options.config, options.spool)
+    return serve(options.config, options.spool, passed_on=options.passed_on)
 
 
 def _command(options: words.Options) -> list[str]:
@@ -108,7 +108,7 @@ def _attempt(options: words.Options, program: str, queue_id: str) -> None:
     _become_command(options, program, command, otherwise=EX_OK)
 
 
-def _become_command(options: words.Options, program: str, wanted: list[str], otherwise: int = EX_CANTCREAT) -> None:
+def _become_command(options: words.Options, program: str, wanted: list[str], otherwise: int = EX_UNAVAILABLE) -> None:
     """Replaces this process; otherwise: the exit code where that cannot be done."""
     command = [program] if program else [sys.executable, "-m", "smartrelay"]
     for name in ("config", "spool"):

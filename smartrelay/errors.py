@@ -11,6 +11,7 @@ EX_USAGE = 64
 EX_DATAERR = 65
 EX_NOINPUT = 66
 EX_NOUSER = 67
+EX_UNAVAILABLE = 69
 EX_SOFTWARE = 70
 EX_OSERR = 71
 EX_CANTCREAT = 73
@@ -92,3 +93,18 @@ class ConfigError(SmartRelayError):
 
 class NoMailbox(ConfigError):
     """A local name whose mail nobody would get."""
+
+
+class UnknownUser(SmartRelayError):
+    """The caller's uid has no name, and no sender was given."""
+
+    exit_code = EX_OSERR
+
+
+class NotTheOwner(SmartRelayError):
+    """The spool is another's, and only its owner and root write to it; who is neither may hand mail over to a process of the
+    owner's."""
+
+    def __init__(self, text: str, exit_code: int = EX_TEMPFAIL) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code

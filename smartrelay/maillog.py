@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from smartrelay.mail.envelope import Envelope
+from smartrelay.mail.envelope import LONGEST_LINE, Envelope
 from smartrelay.mail.status import DEFERRED, DELIVERED, EXPIRED, EXPIRY, Status, printable, visible
 from smartrelay.sinks import ERROR, INFO, WARNING, PickupLine, Sink
 
@@ -68,6 +68,8 @@ class MailLog:
         if first:
             message_id = printable(envelope.message_id)
             lines[:0] = [PickupLine(f"{queue_id}: uid={envelope.uid} from=<{sender}>"), f"{queue_id}: message-id={message_id}"]
+            if envelope.facts.is_unlawful:
+                lines.append(f"{queue_id}: to be re-encoded: it has NUL, or lines of more than {LONGEST_LINE} octets")
         self._say(INFO, *lines)
 
     def attempted(self, queue_id: str, recipient: str, status: Status, delay: float, delays: tuple[float, ...]) -> None:

@@ -17,6 +17,7 @@ SYSTEM_SPOOL = "/var/spool/smartrelay"
 SYSTEM_SOCKET = "/run/smartrelay/submit.sock"
 ALIASES = "/etc/aliases"
 _LOOP_BACK = ("localhost", "localhost.localdomain")
+SYSTEM_STATUS = "/run/smartrelay/status.json"
 _BARE_KEY = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -26,9 +27,9 @@ Scalar = str | int | bool
 class Settings:
     """hostname: name in EHLO and Message-ID. domain: completes local names; has_domain: it was set. own_names: domains that
     mean this host. aliases: the file of aliases. postmaster: as it is written, who gets local mail without an alias, or "".
-    spool: its directory. direct: the caller named the spool or the configuration itself. Sizes in octets. submit_socket: where
-    those hand over their mail who may not write to the spool, "" for nowhere. submit_rate: how much mail each of them may, as
-    it was written."""
+    spool: its directory. direct: the caller named the spool or the configuration itself. status_file: where passes tell
+    everyone how it stands, "" for nowhere. Sizes in octets. submit_socket: where those hand over their mail who may not write
+    to the spool, "" for nowhere. submit_rate: how much mail each of them may, as it was written."""
 
     __slots__ = (
         "aliases",
@@ -43,6 +44,7 @@ class Settings:
         "own_names",
         "postmaster",
         "spool",
+        "status_file",
         "submit_rate",
         "submit_socket",
     )
@@ -57,6 +59,7 @@ class Settings:
         self.postmaster = ""
         self.spool = ""
         self.direct = False
+        self.status_file = ""
         self.max_message_size = 50 << 20
         self.max_recipients = 10000
         self.min_free_space = 100 << 20
@@ -77,7 +80,7 @@ def find(option: str) -> tuple[str, bool]:
     if named:
         return named, not root and named != SYSTEM_FILE
     if not root:
-        own = f"{_home('XDG_CONFIG_HOME', '.config')}/smartrelay/smartrelay.toml"
+        own = _own_file()
         try:
             posix.stat(own)
         except OSError:
@@ -86,9 +89,23 @@ def find(option: str) -> tuple[str, bool]:
     return SYSTEM_FILE, False
 
 
+def _own_file() -> str:
+    return f"{_home('XDG_CONFIG_HOME', '.config')}/smartrelay/smartrelay.toml"
+
+
 def default_spool(own: bool) -> str:
     """Where the spool is when nothing names it: the user's state directory for a configuration of their own."""
     return f"{_home('XDG_STATE_HOME', '.local/state')}/smartrelay" if own else SYSTEM_SPOOL
+
+
+def default_status(file: str) -> str:
+    """Where passes tell how it stands when nothing says where, for the system's configuration and a user's own in their usual
+    places: a pass over any other spool must not overwrite that."""
+    if file == SYSTEM_FILE:
+        return SYSTEM_STATUS
+    if posix.geteuid() and file == _own_file():
+        return f"{environment('XDG_RUNTIME_DIR') or f'/run/user/{posix.geteuid()}'}/smartrelay/status.json"
+    return ""
 
 
 def _home(variable: str, below: str) -> str:
@@ -125,6 +142,7 @@ def load(config: str = "", spool: str = "") -> Settings:
             raise ConfigError(f'{settings.file}: the value of `spool` cannot be read; write spool = "/a/directory" on one line')
         settings.direct = own
         spool = named_here or default_spool(own)
+        settings.status_file = default_status(settings.file)
     else:
         settings.direct = True
     settings.spool = spool
@@ -138,6 +156,9 @@ def load(config: str = "", spool: str = "") -> Settings:
     settings.own_names = own_names(settings.hostname, settings.domain)
     settings.aliases = _text(found.get("aliases"), ALIASES)
     settings.postmaster = _text(found.get("postmaster"), "")
+    status_file = found.get("status_file")
+    if isinstance(status_file, str) and status_file[:1] in ("", "/"):
+        settings.status_file = status_file
     settings.max_message_size = _octets(found.get("max_message_size"), settings.max_message_size)
     settings.min_free_space = _octets(found.get("min_free_space"), settings.min_free_space)
     settings.submit_socket = _text(found.get("submit_socket"), "" if settings.direct else SYSTEM_SOCKET)

@@ -69,6 +69,22 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(text(item) for item in value)
 
 
+def command(value: object) -> tuple[str, ...]:
+    """The words of a command, in a list, or in a string that is split as a shell would, and nothing more."""
+    if isinstance(value, str):
+        import shlex
+
+        value = text(value)
+        try:
+            value = shlex.split(value)
+        except ValueError as error:
+            raise ValueError(f"cannot be split into words ({str(error).lower()})") from None
+    # a word may have any character but NUL: a script for `sh -c` has several lines
+    if isinstance(value, list) and value and value[0] and all(isinstance(word, str) and "\0" not in word for word in value):
+        return tuple(value)
+    raise ValueError('must be a command such as "/usr/local/bin/page ops", or a list of its words')
+
+
 def hosts(value: object) -> tuple[tuple[str, ...], ...]:
     """Relay URLs in the order in which they are tried; a list in the list: equals, whose order is drawn by lot."""
     groups = [item if isinstance(item, list) else [item] for item in value] if isinstance(value, list) else []

@@ -1,5 +1,6 @@
 """The bundle of the enqueue path: the same program, sooner; never an older one."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -67,6 +68,62 @@ def test_the_bundle_holds_what_a_plain_message_loads_and_nothing_else(copy: Path
     assert code == 0
     assert modules == sorted(bundle.MODULES)
     assert bundled == modules
+
+
+def test_a_plain_message_makes_no_class_of_error(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # D-090
+    """They would be a sixth of what is loaded."""
+    build(copy, monkeypatch)
+    warm(copy)
+    shown = SHOW_MODULES.replace("repr((code, names,", 'repr((code, list(vars(sys.modules["smartrelay.errors"])),')
+    code, names, bundled = run(copy, shown)
+    assert code == 0
+    assert "smartrelay.errors" in bundled
+    assert "SmartRelayError" not in names
+
+
+@pytest.mark.parametrize(
+    "arguments, code, sentence",
+    [
+        ((), 64, "no recipients"),
+        (("-f", "a@example.org", "b@@example.org"), 65, "b@@example.org"),
+        (("-f", "a@example.org", "-C", "/nonexistent", "b@example.org"), 0, ""),
+    ],
+)
+def test_an_error_is_the_same_from_the_bundle(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, sentence: str
+) -> None:
+    said = []
+    for bundled in (False, True):
+        if bundled:
+            build(copy, monkeypatch)
+        script = copy / "sendmail"
+        script.write_bytes(stub.forms(Program(sys.executable, str(copy), "", ""), "", str(copy / "bundle"))[0])
+        script.chmod(0o755)
+        done = subprocess.run(
+            [script, *arguments],
+            input=b"text\n",
+            capture_output=True,
+            check=False,
+            env={"SMARTRELAY_SPOOL": str(copy / "spool"), "SMARTRELAY_HOSTNAME": "host.example.org"},
+        )
+        assert done.returncode == code
+        assert sentence.encode() in done.stderr
+        said.append(done.stderr)
+    assert said[0] == said[1]
+
+
+def test_nothing_hides_an_error_s_name_in_the_bundle() -> None:
+    """There a name that comes from `errors` means the error wherever it stands."""
+    for name in bundle.MODULES:
+        path = Path(data.PACKAGE).parent / name.replace(".", "/")
+        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        tree = ast.parse(source.read_text())
+        froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == bundle.LATE]
+        names = {alias.name for node in froms for alias in node.names}
+        assert all(alias.asname is None for node in froms for alias in node.names)
+        bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+        bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+        assert not names & bound
 
 
 @pytest.mark.parametrize("name", ["mail/header.py", "__init__.py"])

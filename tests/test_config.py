@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from smartrelay import config
-from smartrelay.config import Config, Limits, Timeouts
+from smartrelay.config import AlertCommand, Config, Limits, Timeouts
 from smartrelay.errors import EX_CONFIG, ConfigError
 from smartrelay.values import Rate
 
@@ -256,3 +256,28 @@ def test_what_one_user_may_send_is_a_rate(tmp_path: Path) -> None:
     load(tmp_path, 'submit_rate = "500/h"\nsubmit_socket = "/run/s"\n')
     assert "submit_rate must be" in refused(tmp_path, 'submit_rate = "much"\n')
     assert "submit_socket must be" in refused(tmp_path, 'submit_socket = "run/s"\n')
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ('["page", "two words", ""]', ("page", "two words", "")),
+        ("\"page 'two words' $HOME\"", ("page", "two words", "$HOME")),
+        ('["/bin/sh", "-c", "cat\\nexit 1"]', ("/bin/sh", "-c", "cat\nexit 1")),
+    ],
+)
+def test_an_alert_command_is_words(tmp_path: Path, written: str, words: tuple[str, ...]) -> None:
+    """No shell unless asked."""
+    assert load(tmp_path, f"[alert]\ncommand = {written}\n").alert == AlertCommand(words, 4 * 3600.0)
+    assert load(tmp_path, f'[alert]\ncommand = {written}\nafter = "90m"\n').alert == AlertCommand(words, 5400.0)
+
+
+def test_there_is_no_alert_unless_one_is_set(tmp_path: Path) -> None:
+    assert load(tmp_path, "").alert is None
+
+
+def test_a_status_file_is_outside_the_spool_or_nowhere(tmp_path: Path) -> None:
+    assert load(tmp_path, 'status_file = ""\n').status_file == ""
+    inside = f"{tmp_path}/spool/var/status.json"
+    assert "status_file must be outside the spool" in refused(tmp_path, f'status_file = "{inside}"\n')
+    assert "status_file must be an absolute path" in refused(tmp_path, 'status_file = "status.json"\n')

@@ -34,8 +34,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "submit": frozenset({"errors", "settings", "mail", "maillog", "sinks", "spool"}),
     "routing": frozenset({"errors", "config", "secret", "mail", "maillog"}),
     "smtp": frozenset({"errors", "config", "mail", "maillog"}),
-    "relay": frozenset({"errors", "config", "values", "mail", "maillog", "spool", "routing", "smtp"}),
+    "relay": frozenset({"errors", "config", "values", "duration", "mail", "maillog", "spool", "routing", "smtp"}),
     "installation": frozenset({"errors", "config", "settings"}),
+    "checks": frozenset({"errors", "duration", "secret", "config", "settings", "mail", "spool", "routing", "smtp"})
+    | {"submit", "relay", "installation"},
     "door": frozenset({"errors", "settings", "maillog", "submit"}),
 }
 MAY_IMPORT["cli"] = frozenset(MAY_IMPORT) - {"door"}

@@ -73,6 +73,10 @@ def test_the_other_lines_of_a_messages_life() -> None:
     assert [text for _, text in lines(lambda log: log.taken(ONE, ENVELOPE, first=False))] == [active]
     assert [text for _, text in lines(lambda log: log.removed([ONE, "B"]))] == [f"{ONE}: removed", "B: removed"]
     assert not lines(lambda log: log.removed([]))
+    long = Envelope("s@a.example", [], 1.0, 1000, "<m@x>", facts=Facts(5, 7, 999))  # E-041 E-060
+    converted = f"{ONE}: to be re-encoded: it has NUL, or lines of more than 998 octets"
+    assert [text for _, text in lines(lambda log: log.taken(ONE, long, first=True))][3:] == [converted]
+    assert converted not in [text for _, text in lines(lambda log: log.taken(ONE, long, first=False))]
     assert [text for _, text in lines(lambda log: log.notified(ONE, "N", "sender delay"))] == [
         f"{ONE}: sender delay notification: N"
     ]

@@ -2,17 +2,24 @@
 
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 import pytest
 
 from smartrelay import config, errors
+from smartrelay.cli.health import health
 from smartrelay.cli.main import smartrelay
 from smartrelay.cli.queue import queue
 from smartrelay.mail.status import deferred
+from smartrelay.relay.alert import Alerts
+from smartrelay.spool import status_file
+from smartrelay.spool.census import Census, Group
 from smartrelay.spool.history import Notice, attempt, bounced, postponed
 from smartrelay.spool.incidents import ACCOUNT, CONFIGURATION, DOUBT, Incident
+from smartrelay.spool.status_file import Incidents, Status
+from smartrelay.spool.totals import DONE, RESULTS, Totals, Work
 
 MAN = Path(__file__).parent.parent / "man"
 PAGES = sorted(path.name for path in MAN.iterdir())
@@ -34,8 +41,8 @@ def test_mandoc_has_no_warning(page: str) -> None:
 
 
 def test_smartrelay_1_has_every_exit_code() -> None:
-    """Section 2.2 of the contract; 71 is in errors but no command ends with it."""
-    codes = {value for name, value in vars(errors).items() if name.startswith("EX_")} - {errors.EX_OSERR}
+    """Section 2.2 of the contract; 69 and 71 are the sendmail command's alone."""
+    codes = {value for name, value in vars(errors).items() if name.startswith("EX_")} - {errors.EX_OSERR, errors.EX_UNAVAILABLE}
     section = text("smartrelay.1").partition("EXIT STATUS")[2].partition("EXAMPLES")[0]
     assert {int(code) for code in re.findall(r"^ {5}(\d+) ", section, re.MULTILINE)} == codes
 
@@ -53,7 +60,7 @@ def test_smartrelay_1_has_every_command() -> None:
     assert [name for name in names if name.split()[-1] not in synopsis.split()] == []
 
 
-@pytest.mark.parametrize("kind", ["Limits", "Timeouts", "Relay", "Auth"])
+@pytest.mark.parametrize("kind", ["Limits", "Timeouts", "Relay", "Auth", "AlertCommand"])
 def test_smartrelay_toml_5_has_every_key(kind: str) -> None:
     page = text("smartrelay.toml.5")
     names = {field: key for key, field in config._FIELDS.items()}
@@ -77,6 +84,38 @@ def test_smartrelay_1_has_every_command_of_the_queue_with_its_options() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Option) and parameter.name not in usual:
                 assert any(option in synopsis for option in parameter.opts), (name, parameter.opts)
+
+
+def test_smartrelay_1_has_every_option_of_health() -> None:
+    page = text("smartrelay.1")
+    section = page.partition("\n   health\n")[2].partition("\n   setup\n")[0]
+    synopsis = " ".join(page.partition("SYNOPSIS")[2].partition("DESCRIPTION")[0].split())
+    own = [each for each in health.params if each.opts[0] not in ("--config", "--spool", "-v", "-q")]
+    assert [each.opts[0] for each in own if each.opts[0] not in section or each.opts[0] not in synopsis] == []
+
+
+def test_smartrelay_1_and_smartrelay_toml_5_have_all_that_is_told() -> None:
+    """The members of the status file, the results of a pass, and the variables of the alert command."""
+    status = Status("", 0.0, 0.0, "", Totals(work=Work(result=DONE)), Census(), Incidents(), 0, False, 0, 0)
+    members = status_file.table(status)
+    words = {*members, *RESULTS}
+    for part in ("pass", "work", "messages", "incidents", "bad_hosts", "space"):
+        words |= set(members[part])
+    words |= set(members["messages"]["new"]) | set(members["incidents"]["account"])
+    page = text("smartrelay-spool.5")
+    assert [word for word in sorted(words) if not re.search(rf"\b{word}\b", page)] == []
+    variables: dict[str, str] = {}
+    noted = [Incident(ACCOUNT, "work", 1.0, 1.0, 1, "x")]
+
+    def run(command: object, told: Mapping[str, str], sentence: str) -> str:
+        variables.update(told)
+        return "fails"
+
+    alerts = Alerts("/nonexistent", config.AlertCommand(("x",)), "h", clock=lambda: 1.0, warn=lambda text: None, run=run)
+    alerts.tell(Group(), noted)
+    page = text("smartrelay.toml.5")
+    assert len(variables) > 5
+    assert [name for name in variables if not re.search(rf"\b{name}\b", page)] == []
 
 
 def test_smartrelay_spool_5_has_every_event_and_every_kind_of_incident() -> None:

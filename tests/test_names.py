@@ -64,7 +64,7 @@ def test_a_look_tells_due_from_waiting_from_strange(spool: str) -> None:
     scan = Scan(spool, NOW)
     assert scan.due == sorted(due)
     assert sorted(scan.strange) == sorted(strange)
-    assert scan.waiting == 2
+    assert (scan.waiting, scan.oldest) == (2, waiting[0])
     assert scan.next_due == NOW + 1
 
 
@@ -96,15 +96,22 @@ def test_a_queue_of_thousands_that_wait_costs_its_names_only(spool: str) -> None
             seen.append(event)
 
     sys.addaudithook(listen)
-    assert names.idle(spool, NOW) == count
+    found = names.idle(spool, NOW)
     listening = False
+    assert found and found.waiting == count
     assert seen == ["os.listdir", "os.listdir"]  # new/ and cur/
 
 
+def waiting(spool: str) -> tuple[int, str] | None:
+    """How many messages wait, and the name of the oldest, where there is nothing to do."""
+    found = names.idle(spool, NOW)
+    return (found.waiting, found.oldest) if found else None
+
+
 def test_a_pass_is_idle_when_nothing_is_new_due_or_strange(spool: str) -> None:  # C-015
-    assert names.idle(spool, NOW) == 0
+    assert waiting(spool) == (0, "")
     touch(spool, f"{ONE},n={int(NOW) + 60}")
-    assert names.idle(spool, NOW) == 1
+    assert waiting(spool) == (1, f"{ONE},n={int(NOW) + 60}")
     assert names.idle(spool, NOW + 60) is None
     touch(spool, "README")
     assert names.idle(spool, NOW) is None

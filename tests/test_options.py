@@ -84,7 +84,7 @@ NO_DOT = {"dot_ends": False}
         *[([mode], {"quiet": True}) for mode in ("-oeq", "-eq")],  # D-028 D-148
         (["-eq", "-em"], NOBODY),
         *[
-            ([mode], NOBODY) for mode in ("-om", "-m", "-oo", "-o7", "-o8", "-os", "-or0s", "-or2h", "-oA/etc/aliases")
+            ([mode], NOBODY) for mode in ("-om", "-m", "-oo", "-o7", "-o8", "-os", "-or0s", "-or2h", "-oXlog", "-oA/aliases")
         ],  # D-029 D-030
         (["-o", "em", "r@x"], {"operands": ["r@x"]}),
         (["-O", "DeliveryMode=q", "r@x"], {"operands": ["r@x"]}),  # D-031
@@ -107,6 +107,7 @@ NO_DOT = {"dot_ends": False}
         (["-d0.1"], {"mode": words.VERSION}),
         (["-d0.1", "-bv", "root"], {"mode": words.VERSION, "operands": ["root"]}),
         (["-bv", "-d0.1", "root"], {"mode": words.VERSION, "operands": ["root"]}),
+        (["-d", "-bp"], {"mode": words.LIST}),
         (["--", "-x@a", "-t"], {"operands": ["-x@a", "-t"]}),  # D-044
         (["--help"], {"mode": words.HELP}),  # D-046
         (["--version"], {"mode": words.VERSION}),
@@ -172,6 +173,9 @@ def test_what_well_known_callers_say(arguments: list[str], expected: dict[str, A
         ["-q!I1"],
         ["-qRx", "root"],
         ["-qG"],  # D-024
+        ["-qp"],
+        ["-qL"],
+        ["-qQ"],
         ["-M", "x"],  # D-041
         ["-Q"],
         ["-D", "x"],

@@ -298,6 +298,40 @@ def test_a_users_own_spool_is_in_their_state_directory(tmp_path: Path, monkeypat
     assert settings.default_spool(True) == "/state/smartrelay"
 
 
+def test_a_status_file_is_that_of_a_usual_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the system's or a user's own; a pass over any other spool must not overwrite those (design 2.3)."""
+    own = f"{tmp_path}/.config/smartrelay/smartrelay.toml"
+    uid = os.geteuid()
+    assert settings.default_status(settings.SYSTEM_FILE) == "/run/smartrelay/status.json"
+    assert settings.default_status("/another.toml") == ""
+    assert settings.default_status(own) == ("" if uid == 0 else f"/run/user/{uid}/smartrelay/status.json")
+    monkeypatch.setattr("posix.geteuid", lambda: 1234)
+    assert settings.default_status(own) == "/run/user/1234/smartrelay/status.json"
+    setenv(monkeypatch, XDG_RUNTIME_DIR="/run/mine")
+    assert settings.default_status(own) == "/run/mine/smartrelay/status.json"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (SPOOL, ""),
+        (f'{SPOOL}status_file = "/there/status.json"\n', "/there/status.json"),
+        (f'{SPOOL}status_file = "not/there"\n', ""),
+        (f'{SPOOL}status_file = ""\n', ""),
+        (f"{SPOOL}status_file = 5\n", ""),
+        (f'{SPOOL}[queue]\nstatus_file = "/there/status.json"\n', ""),
+    ],
+)
+def test_a_status_file_is_taken_as_written_or_not_at_all(tmp_path: Path, text: str, found: str) -> None:
+    assert settings.load(written(tmp_path, text)).status_file == found
+
+
+def test_a_spool_that_is_named_has_the_status_file_that_is_configured_or_none(tmp_path: Path) -> None:
+    named = written(tmp_path, 'status_file = "/there/status.json"\n')
+    assert settings.load(named, "/another").status_file == "/there/status.json"
+    assert settings.load("", "/another").status_file == ""
+
+
 def test_a_missing_home_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:  # D-087
     setenv(monkeypatch, HOME="")
     assert settings.default_spool(True) == f"{pwd.getpwuid(os.geteuid()).pw_dir}/.local/state/smartrelay"

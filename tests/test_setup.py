@@ -165,7 +165,10 @@ def test_a_configuration_elsewhere_is_written_into_stub_and_unit(tmp_path: Path)
     unit = (tmp_path / "etc/systemd/system/smartrelay-flush.service").read_text()
     assert f'ExecStart="{COMMAND}" flush --wait 10m --config "/srv/mail/relay.toml"\n' in unit
     assert 'ReadWritePaths="-/srv/mail/spool"' in unit
-    assert tomllib.loads((tmp_path / "srv/mail/relay.toml").read_text()) == {"spool": "/srv/mail/spool"}
+    assert tomllib.loads((tmp_path / "srv/mail/relay.toml").read_text()) == {
+        "spool": "/srv/mail/spool",
+        "status_file": "/run/smartrelay/status.json",  # of another configuration there is none by default
+    }
     assert mode(tmp_path, "/srv/mail/spool") == 0o700
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import smartrelay
+from smartrelay.spool import status_file, totals
 from smartrelay.spool.queue import Queue
 from tests.support.queues import files, new_spool, put
 
@@ -42,6 +43,7 @@ SERVER = frozenset(f"smartrelay.submit.{name}" for name in ("pipe", "session", "
 CONFIGURATION = """# all that enqueueing needs stands above the first table
 hostname   = "host.example.org"   # the name
 spool      = "{spool}"
+status_file = "{spool}.status.json"
 domain     = 'example.org'
 max_message_size = "50M"
 max_recipients   = 10000
@@ -142,11 +144,14 @@ IDLE = frozenset(["dns", "smtplib", "ssl", "filelock", "rich", "http", "asyncio"
 
 def assert_light(modules: set[str]) -> None:
     assert not tops(modules) & IDLE
+    assert "json" not in modules
     assert not {"email.parser", "smartrelay.relay.manager", "smartrelay.spool.queue"} & modules
 
 
-def test_an_idle_pass_over_an_empty_queue_loads_nothing_heavy(configuration: str) -> None:  # C-015
+def test_an_idle_pass_over_an_empty_queue_loads_nothing_heavy(configuration: str, spool: str) -> None:  # C-015
+    """And tells everybody."""
     assert_light(flush(configuration))
+    assert status_file.read(f"{spool}.status.json").result == totals.IDLE
 
 
 def test_an_idle_pass_over_what_is_not_due_loads_nothing_heavy(configuration: str, spool: str) -> None:

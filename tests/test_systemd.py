@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from smartrelay.settings import SYSTEM_STATUS
+
 COMMAND = f"{os.path.dirname(sys.executable)}/smartrelay"
 CONTRIB = Path(__file__).parent.parent / "contrib/systemd"
 UNITS = ("smartrelay-flush.service", "smartrelay-flush.timer", "smartrelay-flush.path")
@@ -109,10 +111,20 @@ def test_every_placeholder_is_one_that_setup_fills(name: str) -> None:
 def test_no_placeholder_is_left_in_what_is_installed(tmp_path: Path) -> None:
     root = rendered(tmp_path)
     files = [path for path in (root / "etc").rglob("*") if path.is_file()]
-    assert len(files) == 10
+    assert len(files) == 11
     assert not [path for path in files if re.search(r"@[A-Z_]+@", "".join(
         line for line in path.read_text().splitlines(keepends=True) if not line.startswith("#")
     ))]  # fmt: skip
+
+
+def test_what_passes_tell_everyone_has_a_place_that_no_pass_takes_away(tmp_path: Path) -> None:
+    """A oneshot's RuntimeDirectory= goes when the pass ends, and the submission socket beside it would go too."""
+    root = rendered(tmp_path)
+    service = unit(root / "etc/systemd/system" / UNITS[0])
+    folder = os.path.dirname(SYSTEM_STATUS)
+    assert "RuntimeDirectory" not in service["Service"]
+    assert f'"-{folder}"' in service["Service"]["ReadWritePaths"]
+    assert f"d {folder} 0755 smartrelay smartrelay -" in (root / "etc/tmpfiles.d/smartrelay.conf").read_text()
 
 
 def test_new_mail_starts_a_pass_and_nothing_limits_how_often(tmp_path: Path) -> None:

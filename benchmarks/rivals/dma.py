@@ -5,6 +5,8 @@ import os
 
 from benchmarks import spools
 from benchmarks.herd import Herd
+from benchmarks.process import Command
+from benchmarks.rivals.room import Room
 from tests.support.private_root import PrivateRoot
 
 _CONFIGURATION = "SMARTHOST 127.0.0.1\nPORT {port}\nMAILNAME bench.example.test\n"
@@ -20,6 +22,7 @@ class DmaQueue:
     """A queue that `dma -q` flushes."""
 
     name = "dma"
+    syncs = "its two files"
 
     def __init__(self, folder: str, port: int) -> None:
         self._root = PrivateRoot(folder, "dma")
@@ -27,11 +30,23 @@ class DmaQueue:
         self._root.write("etc/mailname", "bench.example.test\n")
         self._spool = f"{folder}/var/spool/dma"
         self.herd = Herd()
+        self._room: Room | None = None
 
-    def fill(self, count: int, octets: int) -> None:
+    def _open(self) -> int:
+        """Lets its group in; that group."""
         group = grp.getgrnam("mail").gr_gid
         os.chown(self._spool, -1, group)
         os.chmod(self._spool, 0o2775)
+        return group
+
+    def sendmail(self, message: str) -> Command:
+        self._open()
+        self._root.write("etc/dma/dma.conf", "DEFER\n", more=True)
+        self._room = Room(self._root)
+        return Command(["/usr/sbin/dma", "-t", "-i"], message, {"PATH": "/usr/sbin:/usr/bin"}, self._room.enter)
+
+    def fill(self, count: int, octets: int) -> None:
+        group = self._open()
         text = spools.text(octets).decode("ascii")
         for number in range(count):
             one = f"{0x500000 + number:x}.55d0c0de{number:04x}"
@@ -51,5 +66,7 @@ class DmaQueue:
         return sum(name.startswith("Q") for name in os.listdir(self._spool))
 
     def stop(self) -> None:
+        if self._room is not None:
+            self._room.close()
         self.herd.disband()
         self._root.remove()

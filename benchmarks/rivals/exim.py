@@ -5,6 +5,8 @@ import subprocess
 
 from benchmarks import spools
 from benchmarks.herd import Herd
+from benchmarks.process import Command
+from benchmarks.rivals.room import Room
 from tests.support.private_root import PrivateRoot
 
 _USER = "Debian-exim"
@@ -38,6 +40,7 @@ class EximQueue:
     """A queue that so many `exim -qf` flush at once."""
 
     name = "Exim"
+    syncs = "its two files and their directory"
 
     def __init__(self, folder: str, port: int, *, runners: int = 1) -> None:
         self._root = PrivateRoot(folder, "exim", (_USER,))
@@ -48,6 +51,11 @@ class EximQueue:
             os.chown(f"{folder}/{path}", self._root.ids[_USER], self._root.ids[_USER])
         self._input = f"{folder}/var/spool/exim4/input"
         self.herd = Herd()
+        self._room: Room | None = None
+
+    def sendmail(self, message: str) -> Command:
+        self._room = Room(self._root)
+        return Command(["/usr/sbin/exim4", "-odq", "-t", "-i"], message, _PATH, self._room.enter)
 
     def fill(self, count: int, octets: int) -> None:
         envelope = f"MAIL FROM:<{spools.SENDER}>\r\nRCPT TO:<{spools.RECIPIENT}>\r\nDATA\r\n"
@@ -73,5 +81,7 @@ class EximQueue:
         return sum(name.endswith("-H") for name in os.listdir(self._input))
 
     def stop(self) -> None:
+        if self._room is not None:
+            self._room.close()
         self.herd.disband()
         self._root.remove()

@@ -4,9 +4,14 @@ import os
 
 from benchmarks import spools
 from benchmarks.herd import Herd
+from benchmarks.process import Command
+from benchmarks.rivals.room import Room
 from tests.support.private_root import PrivateRoot
 
 _SCRIPTS = "/usr/libexec/msmtp/msmtpq"
+_ENQUEUE = "/usr/libexec/msmtp/msmtpqueue/msmtp-enqueue.sh"
+"""Its other scripts: this one queues without trying to send first."""
+
 _CONFIGURATION = """\
 defaults
 logfile /tmp/.msmtp.log
@@ -24,6 +29,7 @@ class MsmtpQueue:
     """A queue that `msmtp-queue -r` flushes."""
 
     name = "msmtp"
+    syncs = "nothing"
 
     def __init__(self, folder: str, port: int) -> None:
         self._root = PrivateRoot(folder, "msmtp")
@@ -31,6 +37,12 @@ class MsmtpQueue:
         self._queue = f"{folder}/tmp/.msmtp.queue"
         os.mkdir(self._queue, 0o700)
         self.herd = Herd()
+        self._room: Room | None = None
+
+    def sendmail(self, message: str) -> Command:
+        self._queue = f"{self._root.folder}/tmp/.msmtpqueue"
+        self._room = Room(self._root)
+        return Command([_ENQUEUE, "-t", "-i"], message, {"HOME": "/tmp", "PATH": "/usr/bin:/bin"}, self._room.enter)
 
     def fill(self, count: int, octets: int) -> None:
         text = spools.text(octets).decode("ascii")
@@ -51,5 +63,7 @@ class MsmtpQueue:
         return len(os.listdir(self._queue)) // 2
 
     def stop(self) -> None:
+        if self._room is not None:
+            self._room.close()
         self.herd.disband()
         self._root.remove()

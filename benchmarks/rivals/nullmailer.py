@@ -6,6 +6,8 @@ import time
 
 from benchmarks import spools
 from benchmarks.herd import Herd
+from benchmarks.process import Command
+from benchmarks.rivals.room import Room
 from tests.support.private_root import PrivateRoot
 
 
@@ -13,22 +15,28 @@ class NullmailerQueue:
     """A queue that `nullmailer-send` flushes when it starts."""
 
     name = "nullmailer"
+    syncs = "file and directory"
 
     def __init__(self, folder: str, port: int) -> None:
         self._root = PrivateRoot(folder, "nullmailer")
         self._spool = f"{folder}/var/spool/nullmailer"
         self._user = pwd.getpwnam("mail")
         for name, text in (
-            ("me", "bench.example.test\n"),
             ("defaultdomain", "example.test\n"),
             ("remotes", f"127.0.0.1 smtp port={port}\n"),
         ):
             self._own(self._root.write(f"etc/nullmailer/{name}", text), 0o600)
+        self._root.write("etc/mailname", "bench.example.test\n")  # Debian's takes no notice of its own file for that
         os.mkfifo(f"{self._spool}/trigger")
         self._own(f"{self._spool}/trigger", 0o622)
         for path in (self._spool, *(f"{self._spool}/{name}" for name in ("queue", "tmp", "failed"))):
             self._own(path, 0o700)
         self.herd = Herd()
+        self._room: Room | None = None
+
+    def sendmail(self, message: str) -> Command:
+        self._room = Room(self._root)
+        return Command(["/usr/sbin/sendmail", "-t", "-i"], message, {"PATH": "/usr/sbin:/usr/bin"}, self._room.enter)
 
     def _own(self, path: str, mode: int) -> None:
         os.chown(path, self._user.pw_uid, self._user.pw_gid)
@@ -51,5 +59,7 @@ class NullmailerQueue:
         return len(os.listdir(f"{self._spool}/queue"))
 
     def stop(self) -> None:
+        if self._room is not None:
+            self._room.close()
         self.herd.disband()
         self._root.remove()

@@ -6,6 +6,8 @@ import time
 
 from benchmarks import spools
 from benchmarks.herd import Herd
+from benchmarks.process import Command
+from benchmarks.rivals.room import Room
 from tests.support import debian
 from tests.support.private_root import PrivateRoot
 from tests.support.process import free_port
@@ -23,6 +25,7 @@ class OpensmtpdQueue:
     """A queue that is filled while relaying is paused."""
 
     name = "OpenSMTPD"
+    syncs = "nothing"
 
     def __init__(self, folder: str, port: int, *, tuned: bool = False) -> None:
         self._root = PrivateRoot(folder, "opensmtpd", ("opensmtpd", "opensmtpq"))
@@ -32,10 +35,25 @@ class OpensmtpdQueue:
         self._spool = f"{folder}/var/spool/smtpd"
         os.makedirs(f"{folder}/var/spool", exist_ok=True)
         self.herd = Herd()
+        self._room: Room | None = None
 
-    def fill(self, count: int, octets: int) -> None:
+    def sendmail(self, message: str) -> Command:
+        self._pause()
+        self._room = Room(self._root)
+        return Command(["/usr/sbin/sendmail", "-t", "-i"], message, _PATH, self._enter)
+
+    def _enter(self) -> None:
+        assert self._room is not None
+        self._room.enter()
+        os.setgid(self._root.ids["opensmtpq"])  # as its mode would have it, if its group were this machine's
+
+    def _pause(self) -> None:
+        """Starts it, and keeps it from relaying."""
         self.herd.start(self._root.command("/usr/sbin/smtpd", "-d"), _PATH)
         self._control("pause")
+
+    def fill(self, count: int, octets: int) -> None:
+        self._pause()
         # It takes 100 messages in a session, so each gets one of its own.
         source = [debian.program("postfix", "usr/sbin/smtp-source"), "-m", str(count), "-l", str(octets), "-s", "5"]
         addresses = ["-f", spools.SENDER, "-t", spools.RECIPIENT, f"127.0.0.1:{self._own}"]
@@ -68,5 +86,7 @@ class OpensmtpdQueue:
         return sum(len(names) for folder, names, _ in os.walk(f"{self._spool}/queue") if folder != f"{self._spool}/queue")
 
     def stop(self) -> None:
+        if self._room is not None:
+            self._room.close()
         self.herd.disband()
         self._root.remove()

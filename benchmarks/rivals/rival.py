@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from benchmarks.herd import Herd
+from benchmarks.process import Command
 
 
 class Rival(Protocol):
@@ -22,6 +23,22 @@ class Rival(Protocol):
 
     def left(self) -> int:
         """How many messages are still in the queue."""
+
+    def stop(self) -> None:
+        """Ends all that runs and removes the queue."""
+
+
+class Submitting(Protocol):
+    """One whose sendmail command is measured. syncs: what it has made durable when the command ends, in words."""
+
+    name: str
+    syncs: str
+
+    def sendmail(self, message: str) -> Command:
+        """Starts what must run, and gives a call that queues the message in this file and sends nothing; once."""
+
+    def left(self) -> int:
+        """How many messages are in the queue."""
 
     def stop(self) -> None:
         """Ends all that runs and removes the queue."""

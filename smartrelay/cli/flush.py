@@ -5,7 +5,8 @@ import click
 from smartrelay.cli import suggest
 from smartrelay.cli.caller import Common
 from smartrelay.cli.options import Duration, common_options
-from smartrelay.cli.passes import Passes, Wish
+from smartrelay.cli.passes import Passes
+from smartrelay.cli.wish import Wish
 from smartrelay.errors import UsageError
 from smartrelay.spool import queue_id
 

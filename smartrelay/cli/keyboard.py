@@ -14,8 +14,9 @@ import click
 from smartrelay.cli.caller import Common, say
 from smartrelay.cli.ending import tried
 from smartrelay.cli.options import Duration, common_options
-from smartrelay.cli.passes import Passes, Wish
+from smartrelay.cli.passes import Passes
 from smartrelay.cli.screen import Screen
+from smartrelay.cli.wish import Wish
 from smartrelay.cli.witness import Witness
 from smartrelay.errors import EX_OK
 from smartrelay.relay.manager import WIND_UP
@@ -24,6 +25,7 @@ from smartrelay.spool import names, queue_id
 from smartrelay.spool.trouble import NoSuchMessage, PassInProgress
 
 if TYPE_CHECKING:
+    from smartrelay.cli.herald import Herald
     from smartrelay.relay.report import Report
 
 _LONGEST = 30.0
@@ -127,6 +129,9 @@ class _Attempt(Passes):
     def _tell(self, report: "Report") -> None:
         """The lock is held here, and a terminal may be stopped: it is told later."""
         self._report = report
+
+    def _alert(self, herald: "Herald") -> None:
+        """A person waits, and there are other passes."""
 
     def _die_by_signal(self) -> None:
         """Whatever ended it, the message is queued: that is no failure of the command that queued it."""

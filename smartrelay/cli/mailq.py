@@ -59,7 +59,8 @@ def mailq(layout: str, common: Common) -> int:
 @common_options
 def sendmail_run(like: str, common: Common) -> int:
     """`sendmail -qI`, `-qR` and `-qS`: a pass over the mail that has this in its id, a recipient or its sender."""
-    from smartrelay.cli.passes import Passes, Wish
+    from smartrelay.cli.passes import Passes
+    from smartrelay.cli.wish import Wish
 
     return Passes(common, Wish(like=like), wait=0.0, fail_if_busy=False, as_json=False).run()
 

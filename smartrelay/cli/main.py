@@ -17,6 +17,8 @@ _COMMANDS = {
     "queue": "smartrelay.cli.queue:queue",
     "hosts": "smartrelay.cli.hosts:hosts",
     "route": "smartrelay.cli.route:route",
+    "check": "smartrelay.cli.check:check",
+    "health": "smartrelay.cli.health:health",
     "setup": "smartrelay.cli.setup:setup",
     "demo": "smartrelay.cli.demo:demo",
     "mailq": "smartrelay.cli.mailq:mailq",
@@ -29,6 +31,8 @@ _SUMMARIES = {
     "queue": "Look at the queue, and act on messages in it.",
     "hosts": "Look at the bad-host memory, and take hosts off it.",
     "route": "Say by which rule and to which hosts mail for an address goes.",
+    "check": "Try every part of the configuration, without sending anything.",
+    "health": "Say how it stands, for monitoring: exit code 0 to 3.",
     "setup": "Put units, links, user and spool in their places, or take them away.",
     "demo": "Show the main job with nothing set up.",
 }

@@ -7,61 +7,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from smartrelay import config as configuration
 from smartrelay import settings
 from smartrelay.cli import idle
 from smartrelay.cli.caller import Common
-from smartrelay.errors import EX_CONFIG, EX_IOERR, EX_OK, ConfigError, UsageError
+from smartrelay.cli.wish import Wish
+from smartrelay.errors import EX_CONFIG, EX_IOERR, EX_OK, ConfigError, SmartRelayError, UsageError
 from smartrelay.spool import access, names
+from smartrelay.spool.totals import FAILED, MISCONFIGURED
 
 if TYPE_CHECKING:
-    from smartrelay.mail.envelope import Envelope
+    from smartrelay.cli.herald import Herald
     from smartrelay.maillog import MailLog
     from smartrelay.relay.report import Report
     from smartrelay.routing.relays import Routes
     from smartrelay.sinks import Sink
     from smartrelay.smtp.transcript import Listener
     from smartrelay.spool.queue import Queue
-
-
-class Wish(NamedTuple):
-    """What a pass is told to do. ids: only these; everything: whatever is not held. like: only those that have `like[1:]` in
-    the queue id, a recipient or the sender, as `like[0]` says: I, R or S."""
-
-    ids: frozenset[str] = frozenset()
-    domain: str = ""
-    sender: str = ""
-    everything: bool = False
-    like: str = ""
-
-    @property
-    def told(self) -> bool:
-        """Whether this is more than a plain pass: then a busy lock is an error."""
-        return bool(self.ids or self.domain or self.sender or self.everything or self.like)
-
-    @property
-    def chosen(self) -> "Callable[[Envelope, str], bool] | None":
-        """Which messages, None for all."""
-        if not (self.ids or self.domain or self.sender or self.like):
-            return None
-        from smartrelay.mail.address import domain_of
-
-        def wanted(envelope: "Envelope", one: str) -> bool:
-            return (
-                (not self.ids or one in self.ids)
-                and (not self.sender or envelope.reverse_path.lower() == self.sender)
-                and (not self.domain or any(domain_of(r.address) == self.domain for r in envelope.recipients))
-                and (not self.like or self._is_like(envelope, one))
-            )
-
-        return wanted
-
-    def _is_like(self, envelope: "Envelope", one: str) -> bool:
-        part = self.like[1:].lower()
-        texts = {"I": [one], "S": [envelope.reverse_path], "R": [recipient.address for recipient in envelope.recipients]}
-        return any(part in text.lower() for text in texts[self.like[0]])
 
 
 class Passes:
@@ -101,7 +65,11 @@ class Passes:
 
         What is wrong with the configuration is kept for later: first the spool must come to rest (design 2.4).
         """
-        found = settings.load(self._common.config, self._common.spool)
+        if self._as_json:
+            import json  # noqa: F401
+
+            import smartrelay.relay.report  # noqa: F401
+        found = self._settings = settings.load(self._common.config, self._common.spool)
         self._spool = found.spool
         try:
             self._config = configuration.load(self._common.config, self._common.spool)
@@ -109,6 +77,10 @@ class Passes:
                 self._read_routes()
                 if access.changes_owner(found.spool):
                     _load_all(self._routes)
+                    if self._config.alert is not None:
+                        from smartrelay.relay import alert
+
+                        alert.load()
         except ConfigError as error:
             self._wrong = error
             if os.geteuid() == 0 and access.changes_owner(found.spool):
@@ -119,7 +91,7 @@ class Passes:
         """Whether there is nothing to do, so that no secret has to be fetched."""
         try:
             # what comes in from here on is for the next pass: this one has no secrets, and will not look twice
-            self._seen_idle = None if self._wish.told else idle.waiting(self._spool, self._horizon)
+            self._seen_idle = None if self._wish.told or self._config is None else idle.waiting(self._config)
         except OSError:
             return False
         return self._seen_idle is not None
@@ -137,10 +109,15 @@ class Passes:
     def once(self) -> int:
         """One pass; the exit code. Raises PassInProgress where a busy lock is an error."""
         if not self._wish.told:
-            waiting = self._seen_idle if self._seen_idle is not None else names.idle(self._spool, time.time(), self._horizon)
+            if self._wrong is not None and names.idle(self._spool, time.time()) is not None:
+                from smartrelay.cli.herald import Herald
+
+                Herald(self._settings, self._config, self._common.say).end_without_work(MISCONFIGURED)
+                raise self._wrong
+            waiting = self._seen_idle
+            if waiting is None and self._wrong is None and self._config is not None:
+                waiting = idle.waiting(self._config)
             if waiting is not None:
-                if self._wrong is not None:
-                    raise self._wrong
                 self._tell_idle(waiting)
                 return EX_OK
         from smartrelay.spool.lock import pass_lock
@@ -166,17 +143,39 @@ class Passes:
             self._common.say(f"nothing is due; {waiting} messages wait")
 
     def _locked(self) -> int:
+        from smartrelay.cli.herald import Herald
         from smartrelay.spool.queue import Queue
 
         log = self._open_log()
+        herald = Herald(self._settings, self._config, log.warning)
         queue = Queue(self._spool, horizon=self._horizon, warn=log.error)
-        queue.must_be_writable()
+        try:
+            queue.must_be_writable()
+            config, routes = self._must_be_configured(queue, log)
+        except SmartRelayError as error:
+            herald.end_without_work(MISCONFIGURED if isinstance(error, ConfigError) else FAILED)
+            self._alert(herald)
+            raise
+        self._must_exist(queue)
+        code = self._relay(queue, config, routes, log, herald)
+        self._alert(herald)
+        if self._signal:
+            self._die_by_signal()
+        return code
+
+    def _alert(self, herald: "Herald") -> None:
+        """Whoever sends us a signal is in haste; the next pass tells what is to be told."""
+        if not self._signal:
+            herald.alert()
+
+    def _must_be_configured(self, queue: "Queue", log: "MailLog") -> "tuple[configuration.Config, Routes]":
+        """What a pass goes by. Raises ConfigError, after it has taken in what is new: new/ must come to rest, or the unit that
+        watches it would start us again at once."""
         try:
             self._read_routes() if self._wrong is None else None
         except ConfigError as error:
             self._wrong = error
         if self._wrong is not None or self._config is None or self._routes is None:
-            # new/ must come to rest, or the unit that watches it would start us again at once
             queue.take_in(self._wish.chosen)
             wrong = self._wrong or ConfigError("no configuration")
             self._note(wrong, log)
@@ -186,8 +185,7 @@ class Passes:
             count = queue.count_waiting()
             kept = f"{count} message is" if count == 1 else f"{count} messages are"
             raise ConfigError(f"no relay is configured, so {kept} kept; add a [[relay]] to {self._config.file}")
-        self._must_exist(queue)
-        return self._relay(queue, self._config, self._routes, log)
+        return self._config, self._routes
 
     def _note(self, wrong: ConfigError, log: "MailLog") -> None:
         """That no pass can be made; the next one that can ends this incident."""
@@ -214,7 +212,7 @@ class Passes:
             if queue.get_path(one).split("/")[-2] == names.HOLD:
                 raise UsageError(f"{one} is held; `smartrelay queue release {one}` takes it back")
 
-    def _relay(self, queue: "Queue", config: "configuration.Config", routes: "Routes", log: "MailLog") -> int:
+    def _relay(self, queue: "Queue", config: "configuration.Config", routes: "Routes", log: "MailLog", herald: "Herald") -> int:
         from smartrelay.relay.budget import Budgets
         from smartrelay.relay.hosts import Hosts
         from smartrelay.relay.manager import (
@@ -226,7 +224,7 @@ class Passes:
         plain = all(hop.protocol == "smtp" for hop in routes.hops)
         kind = SmartHostSMTPRelayingManager if plain else SmartHostESMTPRelayingManager
         hosts = Hosts.of(config, routes, log.warning, forgiving=self._wish.everything)
-        with self._progress() as progress:
+        with self._progress(herald) as progress:
             manager = kind(
                 queue,
                 routes,
@@ -239,13 +237,18 @@ class Passes:
                 budgets=Budgets.of(config, log.warning),
                 listener=self._listener,
             )
-            with self._signals(manager.stop):
-                report = _checkState(manager)
+            report = manager.report
+            try:
+                with self._signals(manager.stop):
+                    _checkState(manager)
+            except Exception:
+                report.failed = True
+                raise
+            finally:
+                herald.end(report, [host.until for host in hosts.memory.entries()])
         self._tell(report)
         if report.sent or report.deferred or report.bounced or report.offline:
             log.info(f"pass: {report.sentence()}, connections: {report.connections}")
-        if self._signal:
-            self._die_by_signal()
         return EX_IOERR if report.failed else EX_CONFIG if report.misconfigured else EX_OK
 
     def _tell(self, report: "Report") -> None:
@@ -259,15 +262,19 @@ class Passes:
             self._common.say(report.sentence())
 
     @contextmanager
-    def _progress(self) -> "Iterator[Callable[[Report, int], None]]":
-        """A progress bar where a person looks on."""
+    def _progress(self, herald: "Herald") -> "Iterator[Callable[[Report, int], None]]":
+        """What a pass that goes on tells; a progress bar, too, where a person looks on."""
         if not sys.stderr.isatty() or self._common.verbosity < 0 or self._as_json:
-            yield lambda report, backlog: None
+            yield lambda report, backlog: herald.go_on(report)
             return
         from smartrelay.cli.progress import progress_bar
 
+        def tell(report: "Report", backlog: int) -> None:
+            update(report, backlog)
+            herald.go_on(report)
+
         with progress_bar() as update:
-            yield update
+            yield tell
 
     @contextmanager
     def _signals(self, end: Callable[[], None]) -> Iterator[None]:
@@ -294,7 +301,6 @@ class Passes:
 
     def repeat(self, every: float) -> int:
         """Passes until a signal comes (`--every`)."""
-        from smartrelay.errors import SmartRelayError
         from smartrelay.relay.timer import RelayStateHelper
 
         def check() -> None:
@@ -317,6 +323,7 @@ def _load_all(routes: "Routes | None") -> None:
     """Imports what a pass needs while root can: the interpreter may lie where the spool's owner cannot read it."""
     import encodings.idna  # noqa: F401
 
+    import smartrelay.cli.herald
     import smartrelay.relay.from_policy
     import smartrelay.relay.manager
     import smartrelay.smtp.recode  # noqa: F401

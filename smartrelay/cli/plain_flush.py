@@ -22,7 +22,8 @@ def plain_pass(arguments: list[str]) -> int | None:
     if "--json" not in found and _is_idle(common):
         return EX_OK
     from smartrelay.cli.ending import ended
-    from smartrelay.cli.passes import Passes, Wish
+    from smartrelay.cli.passes import Passes
+    from smartrelay.cli.wish import Wish
 
     passes = Passes(common, Wish(), wait=wait, fail_if_busy="--fail-if-busy" in found, as_json="--json" in found)
     return ended(passes.run)
@@ -31,7 +32,6 @@ def plain_pass(arguments: list[str]) -> int | None:
 def _is_idle(common: Common) -> bool:
     """Whether there is nothing to do; what is wrong is for a pass to say."""
     try:
-        config = configuration.load(common.config, common.spool)
-        return idle.waiting(config.spool, config.horizon) is not None
+        return idle.waiting(configuration.load(common.config, common.spool)) is not None
     except (SmartRelayError, OSError):
         return False

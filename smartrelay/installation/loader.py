@@ -4,6 +4,8 @@ Its code travels inside the bundle (`bundle`), so it may import only what is the
 modules itself: to go through `import` with a finder of its own costs a twelfth of the whole command.
 """
 
+import _thread
+import marshal
 import posix
 import sys
 
@@ -11,14 +13,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import CodeType
 
-    Part = tuple[str, str, bool, int, int, CodeType]
+    Part = tuple[str, str, bool, int, int, CodeType | bytes]
 
 
 def install(parts: "list[Part]") -> None:
     """Makes the modules, if every source still is what it was made from: then as now a .pyc would be good.
 
     parts: name, source, whether it is a package, time of change in nanoseconds and size of the source, code; each after
-    those that it imports.
+    those that it imports. Code that is still octets is run when something of its module is asked for.
     """
     for _, source, _, modified, size, _ in parts:
         try:
@@ -39,9 +41,33 @@ def install(parts: "list[Part]") -> None:
             module.__path__ = [source.rpartition("/")[0]]
         modules[name] = module
         try:
-            exec(code, module.__dict__)
+            if isinstance(code, bytes):
+                _put_off(module.__dict__, code)
+            else:
+                exec(code, module.__dict__)
         except BaseException:
             del modules[name]
             raise
         if parent:
             setattr(modules[parent], last, module)
+
+
+def _put_off(space: "dict[str, object]", code: bytes) -> None:
+    """Has the code run for the module of this name space when a name of it is missing (`__getattr__` of a module)."""
+    lock = _thread.RLock()
+
+    def run(name: str) -> object:
+        with lock:
+            if "__getattr__" in space:
+                # elsewhere, so that another thread finds all of it or nothing
+                whole = {**space}
+                del whole["__getattr__"]
+                exec(marshal.loads(code), whole)
+                space.update(whole)
+                del space["__getattr__"]
+        try:
+            return space[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    space["__getattr__"] = run

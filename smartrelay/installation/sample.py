@@ -14,6 +14,7 @@ _TEXT = """\
 #max_message_size = "50M"
 #max_recipients = 10000
 #min_free_space = "100M"                # a fuller disk takes no more mail
+@STATUS@
 
 #[[relay]]                              # the first that matches wins
 #name = "work"
@@ -34,6 +35,10 @@ _TEXT = """\
 #[queue]
 #retry = ["1m", "5m", "15m", "30m", "1h", "2h", "3h"]   # the last repeats
 
+#[alert]                                # mail cannot tell of its own failure
+#command = ["/usr/local/bin/page", "ops"]   # run once when it begins, once when it is over
+#after = "4h"                           # mail that waits for longer is stuck
+
 #[limits]
 #max_connections = 20                   # at once, over all next hops
 #max_connections_per_host = 20
@@ -46,4 +51,9 @@ def configuration(places: Places) -> bytes:
     spool = f'spool = "{places.spool}"'
     if places.default_spool:
         spool = "#" + spool
-    return _TEXT.replace("@SPOOL@", spool).replace("@DIRECTORY@", places.config.rpartition("/")[0]).encode()
+    # counts and ages, for `smartrelay health`: every program finds its usual place
+    status = f'status_file = "{places.runtime}/status.json"'
+    if places.default_config or places.user:
+        status = "#" + status.replace(places.runtime, "$XDG_RUNTIME_DIR/smartrelay" if places.user else places.runtime)
+    text = _TEXT.replace("@STATUS@", status)
+    return text.replace("@SPOOL@", spool).replace("@DIRECTORY@", places.config.rpartition("/")[0]).encode()

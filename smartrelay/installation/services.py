@@ -18,7 +18,8 @@ def running(places: Places) -> bool:
     return os.path.isdir("/run/systemd/system")
 
 
-def _scope(places: Places) -> list[str]:
+def manager(places: Places) -> list[str]:
+    """The option of systemctl for the service manager that is meant."""
     return ["--user"] if places.user else []
 
 
@@ -35,14 +36,14 @@ class Services:
             return False
         asked = [(verb, unit) for verb in ("is-enabled", "is-active") for unit in enabled(places)]
         return self.changed or not all(
-            commands.succeeds("systemctl", *_scope(places), verb, "--quiet", unit) for verb, unit in asked
+            commands.succeeds("systemctl", *manager(places), verb, "--quiet", unit) for verb, unit in asked
         )
 
     def describe(self) -> str:
         return f"enable and start {' and '.join(enabled(self.site.places))}"
 
     def apply(self) -> None:
-        scope, units = _scope(self.site.places), enabled(self.site.places)
+        scope, units = manager(self.site.places), enabled(self.site.places)
         self.site.record.add("services", " ".join(units))
         commands.run("systemctl", *scope, "daemon-reload")
         commands.run("systemctl", *scope, "enable", *units)
@@ -64,7 +65,7 @@ class NoServices:
 
     def apply(self) -> None:
         places = self.site.places
-        scope, others = _scope(places), () if places.user else (OTHER_DOOR,)
+        scope, others = manager(places), () if places.user else (OTHER_DOOR,)
         commands.run("systemctl", *scope, "disable", "--now", *enabled(places), *others)
         commands.run("systemctl", *scope, "stop", SERVICE, *(() if places.user else SERVERS))
 
@@ -82,4 +83,4 @@ class Reload:
         return "tell systemd that the units are gone"
 
     def apply(self) -> None:
-        commands.run("systemctl", *_scope(self.site.places), "daemon-reload")
+        commands.run("systemctl", *manager(self.site.places), "daemon-reload")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from smartrelay.mail import header
 from smartrelay.mail.dsn_part import EIGHT_BIT, QUOTED, SEVEN_BIT, Part, of_octets, quoted
+from smartrelay.mail.envelope import LONGEST_LINE
 from smartrelay.mail.notice import LOST, Origin, Outcome
 
 LONGEST_RETURNED = 1 << 18
@@ -17,7 +18,6 @@ LONGEST_RETURNED = 1 << 18
 LONGEST_HEADER = 1 << 16
 """Octets of a header that come back; nobody reads more, and a notice must stay small."""
 
-_LONGEST_LINE = 998
 _HIDDEN = (b"bcc", b"resent-bcc")
 
 
@@ -51,7 +51,7 @@ def _comes_whole(origin: Origin, outcomes: Sequence[Outcome], head: bytes) -> bo
     facts = origin.envelope.facts
     if origin.envelope.ret.upper() != "FULL" or not lost or facts.stored > LONGEST_RETURNED:
         return False
-    if facts.nul or facts.longest > _LONGEST_LINE or len(head) > LONGEST_HEADER or not _is_utf8(head):
+    if facts.is_unlawful or len(head) > LONGEST_HEADER or not _is_utf8(head):
         return False
     return not facts.eight_bit or all(each.status.code for each in lost)
 
@@ -69,7 +69,7 @@ def _header_alone(head: bytes, *, international: bool) -> Part:
     if len(head) > LONGEST_HEADER:
         kept = kept[: kept.rfind(b"\n") + 1]
     kept = _shown(kept).replace(b"\0", b"")
-    short = max(map(len, kept.split(b"\n"))) <= _LONGEST_LINE
+    short = max(map(len, kept.split(b"\n"))) <= LONGEST_LINE
     if short and kept.isascii():
         return of_octets("text/rfc822-headers", SEVEN_BIT, kept)
     if short and international and _is_utf8(kept):

@@ -9,6 +9,8 @@ On the enqueue path: hand-made JSON out (`stored` reads it); no dataclasses, whi
 
 FIELD = b"Smartrelay-Envelope: "
 VERSION = 1
+LONGEST_LINE = 998
+"""Octets that a line of a message may have, without its line end (RFC 5322 section 2.1.1)."""
 
 
 class Facts:
@@ -32,6 +34,11 @@ class Facts:
         self.eight_bit = eight_bit
         self.nul = nul
         self.bare_cr = bare_cr
+
+    @property
+    def is_unlawful(self) -> bool:
+        """Whether no server need take the text as it is: for NUL, or a line of more than 998 octets (RFC 5322 section 2)."""
+        return bool(self.nul) or self.longest > LONGEST_LINE
 
     def json(self) -> bytes:
         """The end of the envelope's JSON, always WIDTH octets."""

@@ -63,14 +63,17 @@ class SMTPManagedRelayerFactory:
             listener=self._listener,
         )
 
-    def build_relayer(self, stop: Stop, manager: "_AttemptManager") -> SMTPManagedRelayer | Answer:
-        """A relayer on a new connection, or the answer that says why there is none. Raises ConfigError (unusable files)."""
-        _, candidate = stop
+    def open_session(self, candidate: Candidate) -> Session | Answer:
+        """A session with `candidate`, or the answer that says why there is none. Raises ConfigError (unusable files)."""
         endpoint = candidate.endpoint
         target = Target(
             endpoint.host, endpoint.port, endpoint.path, self._hop.relay.source_address, addresses=candidate.addresses
         )
-        session = open_session(target, self.policy(candidate), connector=self._connector)
+        return open_session(target, self.policy(candidate), connector=self._connector)
+
+    def build_relayer(self, stop: Stop, manager: "_AttemptManager") -> SMTPManagedRelayer | Answer:
+        """A relayer on a new connection, or the answer that says why there is none. Raises ConfigError (unusable files)."""
+        session = self.open_session(stop[1])
         if isinstance(session, Answer):
             return session
         self.live.add(session)
@@ -98,8 +101,12 @@ def from_policy(config: Config, hop: NextHop) -> "FromPolicy | None":
 
 
 def factory_for(
-    hop: NextHop, config: Config, stopping: threading.Event, listener: Listener | None = None
+    hop: NextHop,
+    config: Config,
+    stopping: threading.Event,
+    listener: Listener | None = None,
+    connector: Connector = connect,
 ) -> SMTPManagedRelayerFactory:
     """The factory that speaks what a next hop's rule asks for."""
     kind = ESMTPManagedRelayerFactory if hop.protocol == "esmtp" else SMTPManagedRelayerFactory
-    return kind(hop, config, stopping, listener=listener)
+    return kind(hop, config, stopping, connector, listener)

@@ -300,4 +300,6 @@ class Ledger:
             address = envelope.recipients[index].address
             self._log.attempted(consignment.queue_id, address, status, now - envelope.arrived, delays)
         gone = counts[FAILED] + counts[EXPIRED]
-        self._report.add(sent=counts[DELIVERED], deferred=counts[DEFERRED], bounced=gone, doubtful=doubtful)
+        self._report.add(
+            sent=counts[DELIVERED], deferred=counts[DEFERRED], bounced=gone, expired=counts[EXPIRED], doubtful=doubtful
+        )

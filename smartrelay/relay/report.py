@@ -4,14 +4,14 @@ import threading
 
 
 class Report:
-    """Counts of one pass. sent, deferred, bounced: recipients. messages: that left the queue. waiting: messages still in
-    it. postponed: messages that a rate budget holds back. doubtful: recipients that may get their mail twice. notices: bounces
-    written. offline: this machine had no way to some host. trouble: sentences for the operator, once each. misconfigured: a
-    file that the configuration names cannot be used (exit code 78). failed: the spool could not be written as it had to
-    (exit code 74)."""
+    """Counts of one pass. sent, deferred, bounced: recipients. expired: those of the bounced whose mail was too old. messages:
+    that left the queue. waiting: messages still in it. postponed: messages that a rate budget holds back. doubtful: recipients
+    that may get their mail twice. notices: bounces written. offline: this machine had no way to some host. trouble: sentences
+    for the operator, once each. misconfigured: a file that the configuration names cannot be used (exit code 78). failed: the
+    spool could not be written as it had to (exit code 74)."""
 
     def __init__(self, waiting: int = 0) -> None:
-        self.sent = self.deferred = self.bounced = self.doubtful = 0
+        self.sent = self.deferred = self.bounced = self.expired = self.doubtful = 0
         self.messages = self.notices = self.postponed = self.connections = 0
         self.waiting = waiting
         self.stopped = self.offline = self.misconfigured = self.failed = False

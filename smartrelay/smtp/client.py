@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 
 from smartrelay.config import Timeouts
 from smartrelay.mail.international import NoSuchDomainName, a_labels
+from smartrelay.smtp import tls
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble, extensions
+from smartrelay.smtp.sasl import Account
 from smartrelay.smtp.signin import sign_in
 from smartrelay.smtp.transaction import unreadable
 from smartrelay.smtp.wire import Line, SessionBroken, Wire
@@ -60,6 +62,11 @@ class SMTPClient(smtplib.SMTP):
         """What LIMITS says (RFC 9422); anything that is no number there does not count."""
         words = (word.partition("=") for word in self.extensions.get("LIMITS", "").split())
         return {name.upper(): int(value) for name, _, value in words if value.isdecimal() and 0 < int(value[:9]) < 1 << 31}
+
+    @property
+    def certificate(self) -> tls.Certificate | None:
+        """The server's, where it was verified."""
+        return tls.certificate_of(self.wire.sock)
 
     def hello(self, *, extended: bool) -> Answer:
         """EHLO, or HELO when the server does not know it or `extended` is false; forgets all that was offered before."""
@@ -118,10 +125,9 @@ class SMTPClient(smtplib.SMTP):
             self.wire.transcript.secured(answer.text or self.tls)
         return answer
 
-    def authenticate(self, user: str, secret: str, mechanism: str = "auto", *, certificate: bool = False) -> Answer:
+    def authenticate(self, account: Account, mechanism: str = "auto", *, certificate: bool = False) -> Answer:
         """Signs in; see `signin.sign_in`."""
-        offered = self.extensions.get("AUTH", "")
-        return sign_in(self.wire, offered, user, secret, mechanism=mechanism, certificate=certificate)
+        return sign_in(self.wire, self.extensions.get("AUTH", ""), account, mechanism=mechanism, certificate=certificate)
 
     def send_content(
         self,

@@ -12,7 +12,6 @@ from typing import NamedTuple
 from smartrelay.mail.envelope import Facts
 
 BLOCK = 1 << 17
-LONGEST_LINE = 998
 END = b".\r\n"
 
 
@@ -56,7 +55,7 @@ def prepare(blocks: Callable[[], Iterable[bytes]], facts: Facts, *, eight_bit: b
 
     Raises NotSendable, and what `blocks` raises.
     """
-    if not facts.eight_bit and not facts.nul and facts.longest <= LONGEST_LINE:
+    if not facts.eight_bit and not facts.is_unlawful:
         return Content(facts.octets, False, blocks)
     from smartrelay.smtp import recode
 

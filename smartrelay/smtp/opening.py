@@ -10,6 +10,7 @@ from smartrelay.smtp import tls
 from smartrelay.smtp.client import SMTPClient
 from smartrelay.smtp.connector import Connector, Target, connect
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
+from smartrelay.smtp.sasl import Account
 from smartrelay.smtp.session import Session
 from smartrelay.smtp.transcript import Listener, Transcript
 from smartrelay.smtp.wire import SessionBroken
@@ -116,7 +117,7 @@ def _open(
     if policy.listener is not None:
         client.wire.transcript = Transcript(peer, policy.listener)
     try:
-        answer = _introduce(client, target.host, policy)
+        answer = _introduce(client, target, policy)
     except SessionBroken as broken:
         client.close()
         return broken.answer
@@ -132,10 +133,10 @@ def _open(
     return Session(client, peer, window=policy.window)
 
 
-def _introduce(client: SMTPClient, host: str, policy: Policy) -> Answer | None:
+def _introduce(client: SMTPClient, target: Target, policy: Policy) -> Answer | None:
     """From the connection to the first MAIL; None when all went as the policy wants it."""
     if policy.tls == "implicit":
-        answer = client.secure(tls.verified(policy.ca_file, policy.certificate, policy.key), host)
+        answer = client.secure(tls.verified(policy.ca_file, policy.certificate, policy.key), target.host)
         if answer.trouble is not None:
             return answer
     answer = _unless_ours(client.wire.greeting(), client, policy)
@@ -144,11 +145,12 @@ def _introduce(client: SMTPClient, host: str, policy: Policy) -> Answer | None:
     answer = _unless_ours(client.hello(extended=policy.extended), client, policy)
     if not answer.good:
         return answer
-    if policy.tls in ("starttls", "opportunistic") and (trouble := _upgrade(client, host, policy)) is not None:
+    if policy.tls in ("starttls", "opportunistic") and (trouble := _upgrade(client, target.host, policy)) is not None:
         return trouble
     if policy.signs_in:
         certificate = bool(policy.certificate and client.tls)
-        answer = client.authenticate(policy.user, policy.secret, policy.mechanism, certificate=certificate)
+        account = Account(policy.user, policy.secret, target.host, target.port)
+        answer = client.authenticate(account, policy.mechanism, certificate=certificate)
         if not answer.good:
             return answer
     return None

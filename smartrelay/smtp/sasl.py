@@ -10,7 +10,7 @@ import hmac
 import os
 import unicodedata
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 LONGEST_COMMAND = 512
 """An initial response that makes the AUTH line longer has to wait for the first challenge (RFC 4954 section 4)."""
@@ -18,6 +18,15 @@ LONGEST_COMMAND = 512
 _FEWEST_ROUNDS = 4096
 _MOST_ROUNDS = 1_000_000
 """Bounds for SCRAM's iteration count: fewer give the password away (RFC 5802 section 5.1), more are an attack on us."""
+
+
+class Account(NamedTuple):
+    """As whom to sign in, and where. secret: the password or, for OAuth, the access token. host, port: of the server."""
+
+    user: str
+    secret: str
+    host: str = ""
+    port: int = 0
 
 
 class Refused(Exception):
@@ -152,6 +161,38 @@ class Scram:
         return hmac.new(key, message, self._digest).digest()
 
 
+class Bearer:
+    """XOAUTH2 and OAUTHBEARER: an access token in place of a password. What is wrong with it the server says in a challenge,
+    and refuses when that is answered; say: the response, and the answer to that."""
+
+    satisfied = True
+
+    def __init__(self, response: str, acknowledgement: bytes) -> None:
+        self._response = response.encode()
+        self._acknowledgement: bytes | None = acknowledgement
+
+    @classmethod
+    def google(cls, account: Account) -> "Bearer":
+        """XOAUTH2, Google's protocol."""
+        return cls(f"user={account.user}\1auth=Bearer {account.secret}\1\1", b"")
+
+    @classmethod
+    def rfc(cls, account: Account) -> "Bearer":
+        """OAUTHBEARER (RFC 7628 section 3.1)."""
+        name = account.user.replace("=", "=3D").replace(",", "=2C")
+        where = f"host={account.host}\1port={account.port}\1"
+        return cls(f"n,a={name},\1{where}auth=Bearer {account.secret}\1\1", b"\1")
+
+    def initial(self) -> bytes | None:
+        return self._response
+
+    def respond(self, challenge: bytes) -> bytes:
+        acknowledgement, self._acknowledgement = self._acknowledgement, None
+        if acknowledgement is None:
+            raise Refused("the server asks for more than a token")
+        return acknowledgement
+
+
 def _prepared(text: str) -> str:
     """A name or password as both sides know it: SASLprep's mapping and normalisation (RFC 4013 sections 2.1 and 2.2). What it
     prohibits is left to the server, which knows whether anybody has such a password."""
@@ -182,17 +223,22 @@ def _unbase64(text: str) -> bytes:
     return found
 
 
-Maker = Callable[[str, str], Mechanism]
+Maker = Callable[[Account], Mechanism]
 
 MECHANISMS: dict[str, Maker] = {
-    "SCRAM-SHA-256": lambda user, password: Scram("sha256", user, password),
-    "SCRAM-SHA-1": lambda user, password: Scram("sha1", user, password),
-    "CRAM-MD5": CramMD5,
-    "PLAIN": Plain,
-    "LOGIN": Login,
-    "EXTERNAL": External,
+    "SCRAM-SHA-256": lambda account: Scram("sha256", account.user, account.secret),
+    "SCRAM-SHA-1": lambda account: Scram("sha1", account.user, account.secret),
+    "CRAM-MD5": lambda account: CramMD5(account.user, account.secret),
+    "PLAIN": lambda account: Plain(account.user, account.secret),
+    "LOGIN": lambda account: Login(account.user, account.secret),
+    "EXTERNAL": lambda account: External(account.user, account.secret),
+    "OAUTHBEARER": Bearer.rfc,
+    "XOAUTH2": Bearer.google,
 }
 """By strength, strongest first. EXTERNAL comes first where a client certificate was given, and never without one."""
+
+_TOKENS = frozenset(("OAUTHBEARER", "XOAUTH2"))
+"""Only on request: a password is no token, and neither may be shown in the other's place."""
 
 
 def choose(offered: str, wanted: str, *, certificate: bool, secret: bool = True) -> list[str]:
@@ -205,8 +251,7 @@ def choose(offered: str, wanted: str, *, certificate: bool, secret: bool = True)
         names.discard("EXTERNAL")
     if not secret:
         names &= {"EXTERNAL"}
-    if wanted.upper() != "AUTO":
-        names &= {wanted.upper()}
+    names = names - _TOKENS if wanted.upper() == "AUTO" else names & {wanted.upper()}
     return sorted(names, key=lambda name: (name != "EXTERNAL", list(MECHANISMS).index(name)))
 
 

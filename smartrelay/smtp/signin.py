@@ -9,17 +9,17 @@ _NOT_THIS_ONE = (504, 534)
 """Replies that refuse a mechanism and not the password: the next mechanism may be tried."""
 
 
-def sign_in(wire: Wire, offered: str, user: str, secret: str, *, mechanism: str = "auto", certificate: bool = False) -> Answer:
+def sign_in(wire: Wire, offered: str, account: sasl.Account, *, mechanism: str = "auto", certificate: bool = False) -> Answer:
     """Signs in. offered: the server's AUTH line after TLS. A password that was refused is not tried again in another form:
     that would only lock the account. Raises SessionBroken."""
-    names = sasl.choose(offered, mechanism, certificate=certificate, secret=bool(secret))
+    names = sasl.choose(offered, mechanism, certificate=certificate, secret=bool(account.secret))
     if not names:
         text = f"no usable sign-in; the server offers {offered or 'none'}"
         return Answer(Phase.AUTH, trouble=Trouble.NO_MECHANISM, text=text)
     answer = Answer(Phase.AUTH)
-    wire.hide(secret, printable(secret), sasl.encoded(secret.encode()).decode())
+    wire.hide(account.secret, printable(account.secret), sasl.encoded(account.secret.encode()).decode())
     for name in names:
-        answer = _exchange(wire, name, sasl.MECHANISMS[name](user, secret))
+        answer = _exchange(wire, name, sasl.MECHANISMS[name](account))
         if answer.reply is None or answer.reply.code not in _NOT_THIS_ONE:
             break
     return answer

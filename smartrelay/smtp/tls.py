@@ -1,7 +1,9 @@
 """TLS contexts: verified ones for relays that require TLS, an unverified one where TLS is better than nothing."""
 
+import socket
 import ssl
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 from smartrelay.errors import ConfigError
 
@@ -36,3 +38,28 @@ def opportunistic() -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+class Certificate(NamedTuple):
+    """What a server has shown. subject, issuer: whose it is and who says so. ends: in Unix seconds."""
+
+    subject: str
+    issuer: str
+    ends: float
+
+
+def certificate_of(connected: socket.socket | None) -> Certificate | None:
+    """The certificate at the other end; None where none was shown, or none was verified."""
+    found: Any = connected.getpeercert() if isinstance(connected, ssl.SSLSocket) else None
+    if not found:
+        return None
+    alternatives = [name for _, name in found.get("subjectAltName", ())]
+    subject = _named(found.get("subject", ()), "commonName") or (alternatives or ["nobody"])[0]
+    issuer = _named(found.get("issuer", ()), "organizationName", "commonName") or "nobody"
+    return Certificate(subject, issuer, float(ssl.cert_time_to_seconds(found["notAfter"])))
+
+
+def _named(name: Any, *wanted: str) -> str:
+    """The first of these attributes that a distinguished name has."""
+    attributes = {key: str(value) for part in name for key, value in part}
+    return next((attributes[key] for key in wanted if attributes.get(key)), "")

@@ -9,20 +9,11 @@ On the enqueue path: `posix` only; `pwd` and the making of a spool are paid for 
 
 import posix
 
-from smartrelay.errors import EX_NOPERM, EX_TEMPFAIL, ConfigError, SmartRelayError, SpoolError
+from smartrelay.errors import EX_NOPERM, ConfigError, NotTheOwner, SpoolError
 from smartrelay.spool.durable import DIRECTORY_MODE
 
 FORMAT = b"1\n"
 _IS_DIRECTORY = 0o040000
-
-
-class NotTheOwner(SmartRelayError):
-    """The spool is another's, and only its owner and root write to it; who is neither may hand mail over to a process of the
-    owner's."""
-
-    def __init__(self, text: str, exit_code: int = EX_TEMPFAIL) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
 
 
 def enter(spool: str, *, direct: bool, make: bool = True, for_good: bool = True) -> None:
@@ -97,14 +88,15 @@ def _load_what_a_new_spool_needs(spool: str) -> None:
 
 def _refuse(spool: str, owner: int, direct: bool) -> None:
     if direct:
-        raise NotTheOwner(f"the spool {spool} belongs to {_name(owner)}, not to {_name(posix.geteuid())}", EX_NOPERM)
+        raise NotTheOwner(f"the spool {spool} belongs to {user(owner)}, not to {user(posix.geteuid())}", EX_NOPERM)
     raise NotTheOwner(
-        f"only root and {_name(owner)} may write to the spool {spool}; "
+        f"only root and {user(owner)} may write to the spool {spool}; "
         "name a spool of your own with --spool or $SMARTRELAY_SPOOL"
     )
 
 
-def _name(uid: int) -> str:
+def user(uid: int) -> str:
+    """A user as a person knows them."""
     import pwd
 
     try:

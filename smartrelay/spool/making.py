@@ -39,11 +39,7 @@ def _give_away(spool: str) -> None:
 
 def furnish(spool: str, version: bytes) -> None:
     """Completes a spool that is new, empty, or was left half made; `format` comes last and says that all is there."""
-    strange = set(posix.listdir(spool)) - _OURS - {"lost+found"}
-    if strange:
-        raise ConfigError(
-            f"{spool} is not a spool of smartrelay: it holds {min(strange)!a}; set `spool` to a directory of its own"
-        )
+    must_be_ours(spool)
     try:
         for name in DIRECTORIES:
             _mkdir(f"{spool}/{name}")
@@ -53,6 +49,15 @@ def furnish(spool: str, version: bytes) -> None:
         sync_directory(spool)
     except OSError as error:
         raise CannotCreate(f"cannot make the spool {spool}: {error.strerror}") from error
+
+
+def must_be_ours(spool: str) -> None:
+    """Raises ConfigError for a directory that holds anything else than a spool does."""
+    strange = set(posix.listdir(spool)) - _OURS - {"lost+found"}
+    if strange:
+        raise ConfigError(
+            f"{spool} is not a spool of smartrelay: it holds {min(strange)!a}; set `spool` to a directory of its own"
+        )
 
 
 def _write_format(spool: str, version: bytes) -> None:

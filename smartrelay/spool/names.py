@@ -19,6 +19,9 @@ NEW, CUR, HOLD, CORRUPT = "new", "cur", "hold", "corrupt"
 _MARK = ",n="
 _LENGTH = queue_id.LENGTH
 _WAITING = re.compile(rf"[{queue_id.ALPHABET}]{{{_LENGTH}}}{_MARK}([0-9]{{1,15}})").fullmatch
+_BEHIND_ALL = "~"
+"""Sorts behind every name of a message."""
+
 SANE_FUTURE = 86400.0
 """A next attempt further off than this (or than twice the longest retry step) is due now: a clock was wrong."""
 
@@ -38,15 +41,16 @@ def split(name: str) -> tuple[str, int] | None:
 
 
 class Scan:
-    """One look at `cur/`: which names are due (all, with `everything`), what is no name of ours, and when the next of the
-    others is due."""
+    """One look at `cur/`: which names are due (all, with `everything`), what is no name of ours, how many others there are,
+    the name of the oldest of those ("" where there is none), and when the next of them is due."""
 
-    __slots__ = ("due", "next_due", "strange", "waiting")
+    __slots__ = ("due", "next_due", "oldest", "strange", "waiting")
 
     def __init__(self, spool: str, now: float, horizon: float = SANE_FUTURE, *, everything: bool = False) -> None:
         self.due: list[str] = []
         self.strange: list[str] = []
         self.waiting = 0
+        oldest = _BEHIND_ALL
         nearest = furthest = int(now + horizon)
         valid = queue_id.is_valid
         for name in os.listdir(f"{spool}/{CUR}"):
@@ -56,22 +60,27 @@ class Scan:
                 at = int(found[1])
                 if now < at <= furthest and not everything:
                     self.waiting += 1
-                    nearest = min(nearest, at)
+                    # (min() would cost as much as all the rest)
+                    if at < nearest:  # noqa: PLR1730
+                        nearest = at
+                    if name < oldest:  # noqa: PLR1730
+                        oldest = name
                     continue
             elif not valid(name[:_LENGTH]):
                 self.strange.append(name)
                 continue
             self.due.append(name)
         self.due.sort()
+        self.oldest = "" if oldest == _BEHIND_ALL else oldest
         self.next_due = float(nearest)
 
 
-def idle(spool: str, now: float, horizon: float = SANE_FUTURE) -> int | None:
-    """How many messages wait, if there is nothing for a pass to do now, else None. Lists names and nothing else."""
+def idle(spool: str, now: float, horizon: float = SANE_FUTURE) -> Scan | None:
+    """What waits, if there is nothing for a pass to do now, else None. Lists names and nothing else."""
     if os.listdir(f"{spool}/{NEW}"):
         return None
     scan = Scan(spool, now, horizon)
-    return None if scan.due or scan.strange else scan.waiting
+    return None if scan.due or scan.strange else scan
 
 
 def find(spool: str, one: str) -> str:

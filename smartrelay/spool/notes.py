@@ -14,10 +14,10 @@ def read(path: str, longest: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("no plain file")
+            raise ValueError("it is no plain file")
         content = file.read(longest + 1)
     if len(content) > longest:
-        raise ValueError("too long")
+        raise ValueError("it is too long")
     return content
 
 

@@ -17,8 +17,8 @@ IDLE = 30.0
 """Seconds without a caller after which it ends; the sockets stay, and the next caller starts it again."""
 
 
-def serve(listeners: list[_socket.socket], config: str, spool: str) -> int:
-    """Serves until nobody comes any more, or a signal ends it; the exit code."""
+def serve(listeners: list[_socket.socket], config: str, spool: str, *, passed_on: bool = False) -> int:
+    """Serves until nobody comes any more, or a signal ends it; the exit code. passed_on: the mail began elsewhere."""
     import _signal  # type: ignore[import-not-found]
 
     try:
@@ -28,7 +28,7 @@ def serve(listeners: list[_socket.socket], config: str, spool: str) -> int:
     except SmartRelayError as error:
         report(error)
         return error.exit_code
-    server = Server(listeners, found, posix.getuid(), report, idle=IDLE)
+    server = Server(listeners, found, posix.getuid(), report, idle=IDLE, passed_on=passed_on)
     for number in (_signal.SIGTERM, _signal.SIGINT, _signal.SIGHUP):
         _signal.signal(number, lambda *_: server.stop())
     server.run()

@@ -11,6 +11,9 @@ _LONGEST_ENVID, _LONGEST_ORCPT = 100, 500
 _MOST_DIGITS = 20
 _NOTIFY = frozenset(("SUCCESS", "FAILURE", "DELAY"))
 
+PASSED_ON = "XPASSEDON"
+"""What `-G` says on the submission socket: between the sendmail command and us, hence not listed."""
+
 
 class BadCommand(ValueError):
     """A command that is refused; reply: what to say to it, code and enhanced code first."""
@@ -22,9 +25,10 @@ class BadCommand(ValueError):
 
 class Sender:
     """MAIL. path: canonical address, perhaps without a domain, "" for the null reverse-path. size: octets announced, 0 where
-    they were not. utf8: whether addresses and header may be in UTF-8 (RFC 6531). ret, envid: RFC 3461, plain text, or ""."""
+    they were not. utf8: whether addresses and header may be in UTF-8 (RFC 6531). ret, envid: RFC 3461, plain text, or "".
+    passed_on: the message began elsewhere (PASSED_ON)."""
 
-    __slots__ = ("envid", "path", "ret", "size", "utf8")
+    __slots__ = ("envid", "passed_on", "path", "ret", "size", "utf8")
 
     def __init__(self, path: str = "", *, size: int = 0, utf8: bool = False, ret: str = "", envid: str = "") -> None:
         self.path = path
@@ -32,6 +36,7 @@ class Sender:
         self.utf8 = utf8
         self.ret = ret
         self.envid = envid
+        self.passed_on = False
 
 
 class Forward:
@@ -101,7 +106,13 @@ def _envid(sender: Sender, value: str) -> None:
         raise BadCommand("501 5.5.4 ENVID takes up to 100 characters of xtext")
 
 
-_MAIL = {"SIZE": _size, "BODY": _body, "SMTPUTF8": _smtputf8, "RET": _ret, "ENVID": _envid}
+def _passed_on(sender: Sender, value: str) -> None:
+    if value:
+        raise BadCommand(f"501 5.5.4 {PASSED_ON} takes no value")
+    sender.passed_on = True
+
+
+_MAIL = {"SIZE": _size, "BODY": _body, "SMTPUTF8": _smtputf8, "RET": _ret, "ENVID": _envid, PASSED_ON: _passed_on}
 
 
 def recipient(argument: str, *, tolerant: bool, utf8: bool) -> Forward:

@@ -21,6 +21,9 @@ _ADDRESSES = (
     b"from", b"to", b"cc", b"reply-to", b"sender",
     b"resent-from", b"resent-to", b"resent-cc", b"resent-reply-to", b"resent-sender",
 )  # fmt: skip
+_ONCE = (*_NEEDED, b"tls-required")
+"""Fields that a message must not have twice (RFC 5322 section 3.6, RFC 8689 section 3): the first counts."""
+
 _LOOP_BACK = b"@localhost"
 
 TYPE_CHECKING = False
@@ -43,10 +46,15 @@ def completed(found: list[header.Field], date: str, message_id: str, domain: str
     lines: list[bytes] = []
     names: set[bytes] = set()
     resent: int | None = None
+    several = False
     for name, field in found:
         if name in _DROPPED or (name in _NEEDED and not _is_usable(name, field)):
             continue
+        if name in _ONCE and name in names:
+            continue
         names.add(name)
+        if name == b"from":
+            several = _has_several(field)
         if name[:7] == b"resent-" and resent is None:
             resent = len(lines)
         if name in _ADDRESSES and not _is_complete(field):
@@ -56,7 +64,7 @@ def completed(found: list[header.Field], date: str, message_id: str, domain: str
         lines.append(f"Date: {date}\n".encode("ascii"))
     if b"from" not in names:
         lines.append(f"From: {author()}\n".encode("utf-8", "replace"))
-    elif b"sender" not in names and any(name == b"from" and _has_several(field) for name, field in found):
+    elif b"sender" not in names and several:
         # whose mail it is must be clear (RFC 5322 section 3.6.2)
         lines.append(f"Sender: {author()}\n".encode("utf-8", "replace"))
     if b"message-id" not in names:

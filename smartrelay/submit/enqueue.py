@@ -7,7 +7,7 @@ On the enqueue path: `posix` only; `pwd` when the caller's name is needed.
 
 import posix
 
-from smartrelay.errors import EX_OSERR, AddressError, NoInput, SmartRelayError, UsageError
+from smartrelay.errors import AddressError, DataError, NoInput, UnknownUser, UsageError
 from smartrelay.mail import address, header
 from smartrelay.settings import Settings
 from smartrelay.spool import access
@@ -18,15 +18,12 @@ _BLOCK = 1 << 16
 _LINE_END = 4
 """Carriage returns before a line feed that are taken for part of the line end; more of them are text."""
 
+_NOT_OPEN = 9
+"""EBADF: standard input is closed, or only to be written to."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-class UnknownUser(SmartRelayError):
-    """The caller's uid has no name, and no sender was given."""
-
-    exit_code = EX_OSERR
 
 
 def enqueue(options: Options, settings: Settings) -> str:
@@ -118,7 +115,8 @@ def _normalised(dot_ends: bool) -> "Iterator[bytes]":
         try:
             block = posix.read(0, _BLOCK)
         except OSError as error:
-            raise NoInput(f"cannot read the message from standard input: {error.strerror}") from error
+            why = f"cannot read the message from standard input: {error.strerror}; nothing was accepted"
+            raise (NoInput if error.errno == _NOT_OPEN else DataError)(why) from error
         text = held + block
         held = b""
         if b"\r" in text:

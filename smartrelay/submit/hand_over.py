@@ -42,7 +42,7 @@ class _Closed(Exception):
 
 class HandOver:
     """What `spool.durable.Draft` is to an owner: `write`, `commit`, `discard`. queue_id: what the other side calls it, after
-    `commit`. refusal: why we cannot write ourselves; raised where there is no socket.
+    `commit`. refusal: why we cannot write ourselves; raised where there is no socket. passed_on: the message began elsewhere.
 
     Raises TryAgain where nobody takes it now, and what the other side says against it.
     """
@@ -55,10 +55,13 @@ class HandOver:
         refusal: SmartRelayError,
         sleep: "Callable[[float], None]" = time.sleep,
         clock: "Callable[[], float]" = time.monotonic,
+        *,
+        passed_on: bool = False,
     ) -> None:
         self._path = settings.submit_socket
         self._envelope = envelope
         self._refusal = refusal
+        self._passed_on = passed_on
         self._buffer = bytearray()
         self._heard = b""
         self.text_octets = 0
@@ -135,6 +138,8 @@ class HandOver:
             words.append(f"RET={envelope.ret}")
         if envelope.envid:
             words.append(f"ENVID={_xtext(envelope.envid)}")
+        if self._passed_on:
+            words.append("XPASSEDON")  # `command.PASSED_ON`, whose module takes long to load
         return " ".join(words)
 
     def _name_recipients(self) -> None:

@@ -8,7 +8,7 @@ from smartrelay.submit.submission import Submission, check_space
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from smartrelay.spool.access import NotTheOwner
+    from smartrelay.errors import NotTheOwner
     from smartrelay.submit.fairness import Fairness
 
 _MOST_HOPS = 100
@@ -39,7 +39,8 @@ class Caller:
 
 class Intake:
     """Takes a session's messages, one after the other. fairness: what the caller may do, where others share the spool.
-    refusal: why this process may not write to the spool; it hands messages over then."""
+    refusal: why this process may not write to the spool; it hands messages over then. passed_on: what comes began elsewhere,
+    and gets a trace field only."""
 
     def __init__(
         self,
@@ -47,11 +48,14 @@ class Intake:
         caller: Caller,
         fairness: "Fairness | None" = None,
         refusal: "NotTheOwner | None" = None,
+        *,
+        passed_on: bool = False,
     ) -> None:
         self._settings = settings
         self._caller = caller
         self._fairness = fairness
         self._refusal = refusal
+        self._passed_on = passed_on
 
     def begin(self, hello: str, protocol: str, sender: Sender) -> Submission:
         """A message from this sender (`session.Acceptor`). Raises SmartRelayError."""
@@ -66,6 +70,7 @@ class Intake:
         one = _Received(settings, uid, trace, hello)
         one.fairness, one.refusal = self._fairness, self._refusal
         one.is_owner = self._refusal is None
+        one.passed_on = self._passed_on or sender.passed_on
         one.sender = address.qualified(sender.path, settings.domain) if sender.path else ""
         one.ret, one.envid = sender.ret, sender.envid
         return one

@@ -6,23 +6,25 @@ is at its other end is held to the letter, and only this host's own programs are
 
 import posix
 import select
+import time
 
 from smartrelay import settings
-from smartrelay.errors import EX_NOPERM, EX_OK, SmartRelayError
+from smartrelay.errors import EX_NOPERM, EX_OK, EX_SOFTWARE, NotTheOwner, SmartRelayError
 from smartrelay.spool import access
 from smartrelay.submit.intake import Caller, Intake
 from smartrelay.submit.protocol import OVER, Rules, reply_to
 from smartrelay.submit.session import Session
 
-_IN, _OUT = 0, 1
+_IN, _OUT, _ERROR = 0, 1, 2
 _KIND, _SOCKET = 0o170000, 0o140000
 _BLOCK = 1 << 16
 
 
-def serve(config: str, spool: str) -> int:
-    """One session for these `--config` and `--spool` options; the exit code. What is wrong is said in the session's own words:
-    standard error may lead to the client, too."""
+def serve(config: str, spool: str, *, passed_on: bool = False) -> int:
+    """One session for these `--config` and `--spool` options; the exit code. What is wrong is said in the session's own words.
+    passed_on: the mail began elsewhere."""
     caller, remote = _caller()
+    _part_from_client()
     try:
         found = settings.load(config, spool)
         load(found.spool)
@@ -35,11 +37,15 @@ def serve(config: str, spool: str) -> int:
         _write(_OUT, b"554 5.7.1 Mail is taken only from programs on this host\r\n")
         return EX_NOPERM
     rules = Rules(found.hostname, found.max_message_size, tolerant=not remote, one_at_a_time=remote)
-    session = Session(rules, Intake(found, caller, refusal=refusal), report)
+    session = Session(rules, Intake(found, caller, refusal=refusal, passed_on=passed_on), report)
     try:
         converse(session, rules.patience)
     except KeyboardInterrupt:
         _write(_OUT, session.stop())
+    except Exception as error:
+        report(error)
+        _write(_OUT, session.fail())
+        return EX_SOFTWARE
     finally:
         session.close()
     return EX_OK
@@ -62,17 +68,29 @@ def _caller() -> tuple[Caller | None, bool]:
     return Caller(posix.getuid()), False
 
 
-def _enter(found: settings.Settings) -> access.NotTheOwner | None:
+def _part_from_client() -> None:
+    """inetd makes standard error the client's too: nothing that is written there may come into the session."""
+    try:
+        is_the_client = posix.fstat(_ERROR)[1:3] == posix.fstat(_IN)[1:3]  # inode and device
+    except OSError:
+        return
+    if is_the_client:
+        nowhere = posix.open("/dev/null", posix.O_WRONLY | posix.O_CLOEXEC)
+        posix.dup2(nowhere, _ERROR)
+        posix.close(nowhere)
+
+
+def _enter(found: settings.Settings) -> NotTheOwner | None:
     """Becomes the spool's owner; None, or why that cannot be: messages are handed over then."""
     try:
         access.enter(found.spool, direct=found.direct)
-    except access.NotTheOwner as refusal:
+    except NotTheOwner as refusal:
         return refusal
     return None
 
 
 def report(error: Exception) -> None:
-    """Tells the log of an exception that nobody foresaw: standard error may be the client's."""
+    """Tells the log of an exception that nobody foresaw."""
     from smartrelay.maillog import MailLog
     from smartrelay.sinks import open_sink
 
@@ -89,7 +107,8 @@ def load(spool: str) -> None:
 
 
 def converse(session: Session, patience: float, source: int = _IN, target: int = _OUT) -> None:
-    """Carries octets between these descriptors and the session, until either is at its end."""
+    """Carries octets between these descriptors and the session, until either is at its end. Who errs and errs waits a little
+    for replies."""
     poll = select.poll()
     poll.register(source, select.POLLIN)
     replies = session.greeting()
@@ -97,10 +116,20 @@ def converse(session: Session, patience: float, source: int = _IN, target: int =
         if not poll.poll(patience * 1000):
             _write(target, session.timed_out())
             return
-        data = posix.read(source, _BLOCK)
+        data = _read(source)
         if not data:
             return
         replies = session.receive(data)
+        if session.pause:
+            time.sleep(session.pause)
+
+
+def _read(source: int) -> bytes:
+    """The next octets; none where the client has gone, in whatever way."""
+    try:
+        return posix.read(source, _BLOCK)
+    except OSError:
+        return b""
 
 
 def _write(target: int, replies: bytes) -> bool:

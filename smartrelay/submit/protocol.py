@@ -81,7 +81,8 @@ class Rules:
     """What holds for a session. name: what we call ourselves. max_size: octets that a message may have. tolerant: a pipe, where
     LF may end lines and no one has to say hello. one_at_a_time: a port, where who says more before EHLO or DATA was answered
     does not speak SMTP. patience: seconds to wait for the next octets (section 4.5.3.2.7). most_errors, most_idle: commands
-    refused, and those that do nothing, without a message accepted in between."""
+    refused, and those that do nothing, without a message accepted in between. pause: seconds for which replies are held back
+    after patient_errors of them."""
 
     __slots__ = (
         "max_size",
@@ -90,6 +91,8 @@ class Rules:
         "name",
         "one_at_a_time",
         "patience",
+        "patient_errors",
+        "pause",
         "tolerant",
     )
 
@@ -106,6 +109,8 @@ class Rules:
         patience: float = 300.0,
         most_errors: int = 20,
         most_idle: int = 100,
+        patient_errors: int = 10,
+        pause: float = 1.0,
     ) -> None:
         self.name = name
         self.max_size = max_size
@@ -114,3 +119,5 @@ class Rules:
         self.patience = patience
         self.most_errors = most_errors
         self.most_idle = most_idle
+        self.patient_errors = patient_errors
+        self.pause = pause

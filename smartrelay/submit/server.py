@@ -33,7 +33,8 @@ _PAUSE = 0.1
 
 class Server:
     """Serves these listening sockets. uid: the spool's owner, whom nothing is refused. report: told of exceptions that nobody
-    foresaw. idle: seconds without a caller after which `run` returns, None for never. most: callers at once."""
+    foresaw. idle: seconds without a caller after which `run` returns, None for never. most: callers at once. passed_on: the
+    mail that comes began elsewhere."""
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Server:
         *,
         idle: float | None = None,
         most: int = 200,
+        passed_on: bool = False,
         clock: "Callable[[], float]" = time.monotonic,
     ) -> None:
         self._listeners = {listener.fileno(): listener for listener in listeners}
@@ -51,6 +53,7 @@ class Server:
         self._report = report
         self._idle = idle
         self._most = most
+        self._passed_on = passed_on
         self._clock = clock
         self._fairness = Fairness(settings, frozenset((0, uid)), clock)
         self._callers: set[threading.Thread] = set()
@@ -154,7 +157,7 @@ class Server:
     def _converse(self, connection: _socket.socket, caller: Caller) -> None:
         settings = self._settings
         rules = Rules(settings.hostname, settings.max_message_size, one_at_a_time=bool(caller.literal))
-        session = Session(rules, Intake(settings, caller, self._fairness), self._report)
+        session = Session(rules, Intake(settings, caller, self._fairness, passed_on=self._passed_on), self._report)
         poll = select.poll()
         poll.register(connection.fileno(), select.POLLIN)
         connection.settimeout(rules.patience)
@@ -172,7 +175,10 @@ class Server:
                     data = connection.recv(_BLOCK)
                     if not data:
                         return
-                    connection.sendall(session.receive(data))
+                    replies = session.receive(data)
+                    if session.pause:
+                        select.select([self._stopped], [], [], session.pause)
+                    connection.sendall(replies)
                 else:
                     connection.sendall(session.stop() if ready else session.timed_out())
         except OSError:

@@ -103,6 +103,15 @@ class Session:
         """We are told to end (section 3.8)."""
         return self._ended(f"421 4.3.2 {self._rules.name} Shutting down")
 
+    def fail(self) -> bytes:
+        """Something went wrong that nobody foresaw."""
+        return self._ended(f"421 4.3.0 {self._rules.name} Trouble of our own")
+
+    @property
+    def pause(self) -> float:
+        """Seconds for which the replies are to be held back: who errs and errs is not to do so as fast as may be."""
+        return self._rules.pause if self._errors > self._rules.patient_errors else 0.0
+
     def close(self) -> None:
         """The client is gone: what is not whole is dropped."""
         self.state = OVER

@@ -9,11 +9,11 @@ On the enqueue path: `posix` and `time` only.
 import posix
 import time
 
-from smartrelay.errors import NoSpace, SmartRelayError, SpoolError, TooLarge, TooManyRecipients
+from smartrelay.errors import NoSpace, NotTheOwner, SmartRelayError, SpoolError, TooLarge, TooManyRecipients
 from smartrelay.mail import header
 from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.settings import Settings
-from smartrelay.spool import access, queue_id
+from smartrelay.spool import queue_id
 from smartrelay.spool.durable import Draft, remove
 from smartrelay.submit import completion
 
@@ -182,14 +182,16 @@ class Submission:
                 self._replace_local()
             check_space(self.settings)
             self._draft = Draft(self.settings.spool, self.queue_id, self._envelope(now, message_id))
-        except access.NotTheOwner as refusal:
+        except NotTheOwner as refusal:
             if not self.settings.submit_socket:
                 raise
             from smartrelay.submit.hand_over import HandOver
 
             # whoever takes it knows the aliases, and writes down how it came
             trace = b""
-            self._draft = HandOver(self.settings, self.hello, self._envelope(now, message_id), refusal)
+            self._draft = HandOver(
+                self.settings, self.hello, self._envelope(now, message_id), refusal, passed_on=self.passed_on
+            )
         except OSError as error:
             raise _failed(error, self.settings.spool) from error
         self.write(trace + kept)

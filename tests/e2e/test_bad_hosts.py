@@ -12,7 +12,7 @@ from smartrelay.spool.queue import Queue
 from tests.e2e.commands import Machine, relay
 from tests.support.exchangers import Exchangers
 from tests.support.place import recipients
-from tests.support.queues import put
+from tests.support.queues import LAWFUL, put
 from tests.support.smtp_server import Action
 
 X = b"Subject: x\n\nhello\n"
@@ -33,7 +33,7 @@ def here(machine: Machine, exchangers: Exchangers) -> Machine:
 def enqueue(machine: Machine, count: int, address: str = D) -> list[str]:
     """So many messages, without a process for each."""
     queue = Queue(machine.spool)
-    return [put(queue, [address], sender="me@a.example") for _ in range(count)]
+    return [put(queue, [address], sender="me@a.example", text=LAWFUL) for _ in range(count)]
 
 
 def memory(machine: Machine) -> dict[str, Any]:

@@ -402,7 +402,7 @@ def test_a_full_spool_loses_nothing_and_sends_nothing_twice(machine: Machine, sm
 
 
 def test_a_file_size_limit_of_the_caller(machine: Machine) -> None:
-    """C-001: `ulimit -f` in the calling program: refused in words, not killed by SIGXFSZ, and no litter."""
+    """C-001: `ulimit -f` in the calling program: refused in words, not killed by SIGXFSZ, and no litter."""  # D-108
     machine.enqueue(MAIL, YOU)
     command = f"ulimit -f 16; exec {shlex.quote(SENDMAIL)} {YOU}"
     with machine.start_program("sh", "-c", command, text=b"Subject: x\n\n" + b"x" * 99 * 1000) as running:
@@ -887,7 +887,7 @@ def test_a_call_of_sendmail_that_makes_no_sense(machine: Machine, case: str) -> 
 
 
 def test_sendmail_without_standard_input(machine: Machine) -> None:
-    """66: closed, or only to be written to; there is no message in nothing."""
+    """66: closed, or only to be written to; there is no message in nothing."""  # D-085 D-103
     for redirection in ("<&-", "0>/dev/null"):
         result = in_shell(machine, f'exec "$SENDMAIL" {YOU} {redirection}')
         assert result.code == 66, result
@@ -896,7 +896,7 @@ def test_sendmail_without_standard_input(machine: Machine) -> None:
 
 
 def test_sendmail_with_all_descriptors_closed(machine: Machine) -> None:
-    """No file of the spool may come to be standard input, output or error."""
+    """No file of the spool may come to be standard input, output or error."""  # D-087
     machine.enqueue(MAIL, YOU)
     result = in_shell(machine, f'"$SENDMAIL" {YOU} <&- >&- 2>&-; code=$?; test $code -eq 66 || echo $code')
     assert result.output == b""
@@ -927,7 +927,7 @@ def test_a_pass_with_descriptors_closed(machine: Machine, smtp_server: Servers, 
 
 @pytest.mark.parametrize("mask", ["0777", "0000", "0277"])
 def test_the_callers_umask_does_not_matter(machine: Machine, smtp_server: Servers, mask: str) -> None:
-    """2.4: 0700 and 0600 whatever the caller's umask, for a spool that is made and for all files in it."""
+    """2.4: 0700 and 0600 whatever the caller's umask, for a spool that is made and for all files in it."""  # D-087
     server = smtp_server(replies={"RCPT TO:<later@": b"450 4.2.1 later"})
     machine.relay_to(server)
     result = in_shell(machine, f'umask {mask}; "$SENDMAIL" {YOU} later@b.example && exec "$SMARTRELAY" flush')
@@ -940,7 +940,7 @@ def test_the_callers_umask_does_not_matter(machine: Machine, smtp_server: Server
 
 
 def test_sendmail_with_nothing_around_it(machine: Machine) -> None:
-    """An empty environment and a working directory that is gone: cron, inetd, a web server's hook."""
+    """An empty environment and a working directory that is gone: cron, inetd, a web server's hook."""  # D-087
     os.mkdir(f"{machine.folder}/gone")
     script = f'cd gone && rmdir ../gone && exec env -i "$SENDMAIL" --config {machine.config} --spool {machine.spool} {YOU}'
     result = in_shell(machine, script)
@@ -955,7 +955,7 @@ def test_sendmail_with_nothing_around_it(machine: Machine) -> None:
 
 
 def test_a_full_name_that_is_not_utf_8(machine: Machine) -> None:
-    """-F from a Latin-1 locale: the mail is taken, and what is stored can be read as UTF-8 or ASCII."""
+    """-F from a Latin-1 locale: the mail is taken, and what is stored can be read as UTF-8 or ASCII."""  # D-087
     one = machine.enqueue(MAIL, "-F", "J\udcf6rg", YOU)
     author = re.search(rb"^From: (.*)$", machine.text(one), re.MULTILINE)
     assert author
@@ -975,7 +975,7 @@ def test_less_room_than_min_free_space(machine: Machine) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_while_sendmail_reads(machine: Machine, number: signal.Signals) -> None:
-    """C-001: ended half-way, nothing is queued, nothing is left in tmp/, and the exit code is not 0."""
+    """C-001: ended half-way, nothing is queued, nothing is left in tmp/, and the exit code is not 0."""  # D-086
     machine.enqueue(MAIL, YOU)
     read, write = os.pipe()
     with machine.start_program(SENDMAIL, YOU, text=read) as running:

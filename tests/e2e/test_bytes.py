@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.commands import HOSTNAME, SENDMAIL, SMARTRELAY, Machine, relay
+from tests.support.lint import faults
 from tests.support.smtp_server import ScriptedServer, Transaction
 
 Start = Callable[..., ScriptedServer]
@@ -66,6 +67,8 @@ TABLE = [
     Case("a lone dot as the first line of the body", X + b".\nb\n", H + b".\r\n", ()),
     Case("a lone dot as the first line of all", b".\nSubject: x\n\nb\n", b"<Received>" + NEW + b"\r\n.\r\n", ()),
     Case("other dots end nothing without -i", X + b"..\n.x\nx.\n", H + b"...\r\n..x\r\nx.\r\n.\r\n", ()),
+    Case("two leading dots stay two without -i", X + b"..x\n", H + b"...x\r\n.\r\n", ()),
+    Case("two leading dots stay two with -i", X + b"..x\n", H + b"...x\r\n.\r\n"),
     # Line ends. # A-071, A-072, D-067, E-063
     Case("a last line without its end is completed once", X + b"a", H + b"a\r\n.\r\n"),
     Case("empty lines at the end stay as they are", X + b"a\n\n\n", H + b"a\r\n\r\n\r\n.\r\n"),
@@ -222,6 +225,7 @@ def test_these_octets_arrive(case: Case, arrived: dict[str, Transaction]) -> Non
         pattern = pattern.replace(re.escape(mark), field)
     assert re.fullmatch(pattern, transaction.data), f"{transaction.data!r}\n is not\n{case.wire!r}"
     assert_lawful(transaction)
+    assert faults(transaction) == []  # E-002
     # SIZE counts what is sent, without stuffed dots and the end. # A-090
     assert transaction.mail_from.startswith(b"MAIL FROM:<me@a.example> SIZE=%d" % len(transaction.content))
     # BODY is said where eight bits go, and only there. # A-093, A-096
@@ -232,9 +236,20 @@ def test_these_octets_arrive(case: Case, arrived: dict[str, Transaction]) -> Non
 def test_nul_never_reaches_the_wire_and_none_is_lost(machine: Machine, smtp_server: Start) -> None:
     """A body with NUL is encoded; also one that would smuggle through a NUL."""  # A-073, A-077, E-060
     body = b"a\0b\n\0.\nMAIL FROM:<evil>\n"
-    transaction = deliver(machine, smtp_server(), X + body, "-i", "you@b.example")
+    machine.relay_to(server := smtp_server())
+    machine.enqueue(X + body, "-i", "you@b.example")
+    assert machine.flush().line("to be re-encoded: it has NUL")
+    (transaction,) = server.accepted
     assert_lawful(transaction)
     assert decoded(transaction) == body
+
+
+def test_an_address_that_no_server_would_understand_fails_with_its_reason(machine: Machine, smtp_server: Start) -> None:
+    """A Subject can be encoded, an address cannot: it takes SMTPUTF8."""  # A-098, E-051
+    machine.relay_to(server := smtp_server())
+    machine.enqueue("From: Jörg <jörg@a.example>\nSubject: Grüße\n\na\n".encode(), "-f", "<>", "you@b.example")
+    assert machine.flush().line("dsn=5.6.7", "status=bounced")
+    assert server.transactions == []
 
 
 def test_nul_in_the_header_never_reaches_the_wire(machine: Machine, smtp_server: Start) -> None:  # A-077, E-060
@@ -418,6 +433,7 @@ def test_date_is_local_time_in_english(machine: Machine, smtp_server: Start) -> 
         "Europe/Berlin": ("+0100", "+0200"),
         "America/New_York": ("-0500", "-0400"),
         "Asia/Kolkata": ("+0530",),
+        "No/Such": ("+0000", "-0000"),
         None: None,
     }
     for zone in zones:

@@ -12,11 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from tests.e2e.commands import SENDMAIL, SMARTRELAY, Machine, Running, relay
 from tests.e2e.terminal import Terminal, at_terminal
+from tests.support.certificates import Certificates
 from tests.support.process import NOBODY
 from tests.support.smtp_server import ScriptedServer
 
@@ -299,13 +301,13 @@ def test_nobody_else_relays_at_the_keyboard(host: Host, smtp_server: Callable[..
     assert server.sessions == [] and len(host.ids("new")) == 1
 
 
-def with_secrets_of_root(host: Host, smtp_server: Callable[..., ScriptedServer]) -> ScriptedServer:
+def with_secrets_of_root(host: Host, smtp_server: Callable[..., ScriptedServer], **settings: Any) -> ScriptedServer:
     """A server that wants a password; only root may read it, and the configuration."""
     secret = os.path.join(host.folder, "secret")
     with open(secret, "w", encoding="ascii") as file:
         file.write("pass word\n")
     os.chmod(secret, 0o600)
-    server = smtp_server(credentials=("me", "pass word"))
+    server = smtp_server(credentials=("me", "pass word"), **settings)
     host.configure(relay(f"smtp+notls://127.0.0.1:{server.port}", auth=f'{{ user = "me", secret = "file:{secret}" }}'))
     os.chmod(host.config, 0o600)
     return server
@@ -343,3 +345,63 @@ def test_root_is_gone_before_anything_below_the_spool_is_opened(host: Host, verb
     assert code != 0
     assert "Traceback" not in said
     assert os.listdir(target) == []
+
+
+def checked(host: Host, uid: int) -> dict[str, dict[str, str]]:
+    """What `check` finds that is not good, by kind."""
+    result = host.by(uid).run("check", "--json")
+    assert result.errors == ""
+    found = json.loads(result.output)
+    assert result.code == {"ok": 0, "warn": 1, "fail": 2}[found["status"]]
+    return {each["kind"]: each for each in found["findings"] if each["status"] != "ok" and each["kind"] != "postmaster"}
+
+
+def test_root_checks_as_a_pass_works(
+    host: Host, smtp_server: Callable[..., ScriptedServer], certificates: Certificates
+) -> None:
+    """Secret and configuration are read by root, all else is tried as the owner of the spool; nothing is left there."""
+    server = with_secrets_of_root(host, smtp_server, certificate=certificates.server)
+    shutil.copy(certificates.ca_file, f"{host.folder}/ca.pem")
+    auth = f'{{ user = "me", secret = "file:{host.folder}/secret" }}'
+    host.configure(relay(f"smtp+tls://localhost:{server.port}", auth=auth, ca_file=f'"{host.folder}/ca.pem"'))
+    os.chmod(host.config, 0o600)
+    host.by(0).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    gate = server.gate("AUTH")
+    with host.by(0).start("check") as running:
+        gate.wait_reached()
+        assert_is_the_owner(running.process.pid)
+        gate.open()
+        result = running.wait()
+    assert (result.code, result.errors) == (1, "")
+    assert [line.split("\t")[1] for line in result.output.decode().splitlines() if not line.startswith("ok")] == ["postmaster"]
+    assert f"ok\tconfiguration\t{host.config} can be read" in result.output.decode()
+    assert server.sessions[0].user == "me"
+    assert host.owners() == PRIVATE
+
+
+def test_a_check_says_what_its_caller_cannot_try(host: Host, smtp_server: Callable[..., ScriptedServer]) -> None:
+    """A secret that is closed to whom the passes run as is an error; to a stranger, as the spool is, no more than untried."""
+    server = with_secrets_of_root(host, smtp_server)
+    os.chmod(host.config, 0o644)
+    host.by(0).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    before = host.tree()
+    found = checked(host, STRANGER)
+    assert {kind: each["status"] for kind, each in found.items()} == {"spool": "warn", "secret": "warn"}
+    assert "belongs to user nobody, so that it cannot be tried by uid 65533" in found["spool"]["text"]
+    assert found["spool"]["mend"] == "run this as root or as user nobody"
+    assert host.tree() == before
+    found = checked(host, NOBODY)
+    assert {kind: each["status"] for kind, each in found.items()} == {"secret": "fail"}
+    assert found["secret"]["mend"] == f"let nobody own it: chown nobody {host.folder}/secret"
+    assert [session.user for session in server.sessions] == [None, None]
+
+
+def test_a_check_finds_files_that_are_not_the_owners(host: Host, smtp_server: Callable[..., ScriptedServer]) -> None:
+    """A backup that root has put back, say."""
+    host.relay_to(smtp_server())
+    one = host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    os.chown(f"{host.spool}/new/{one}", 0, 0)
+    found = checked(host, 0)
+    assert set(found) == {"spool"}
+    assert found["spool"]["text"] == f"1 of its files belongs to others than user nobody, the first is {host.spool}/new/{one}"
+    assert found["spool"]["mend"] == f"chown -R --reference={host.spool} {host.spool}"

@@ -10,7 +10,7 @@ from smartrelay.spool.queue import Queue
 from tests.e2e.commands import Machine, Result, relay
 from tests.support.exchangers import Exchangers
 from tests.support.place import recipients
-from tests.support.queues import put
+from tests.support.queues import LAWFUL, put
 from tests.support.smtp_server import ScriptedServer, Session
 
 Start = Callable[..., ScriptedServer]
@@ -22,7 +22,7 @@ def enqueue(machine: Machine, *addresses: str, count: int = 1) -> list[str]:
     """So many messages for each address, without a process for each."""
     machine.flush()  # makes the spool
     queue = Queue(machine.spool)
-    return [put(queue, [address], sender="me@a.example") for _ in range(count) for address in addresses]
+    return [put(queue, [address], sender="me@a.example", text=LAWFUL) for _ in range(count) for address in addresses]
 
 
 def url(server: ScriptedServer) -> str:
@@ -130,7 +130,7 @@ def test_a_message_counts_once_at_each_next_hop(machine: Machine, exchangers: Ex
     machine.flush()
     everyone = [f"u{number}@{name}.example" for name in "cd" for number in range(3)]
     for _ in range(2):
-        put(Queue(machine.spool), everyone, sender="me@a.example")
+        put(Queue(machine.spool), everyone, sender="me@a.example", text=LAWFUL)
     machine.flush()
     assert [len(each.rcpt_to) for each in c.accepted] == [3]
     assert [len(each.rcpt_to) for each in d.accepted] == [3, 3]

@@ -75,8 +75,8 @@ def test_mail_that_did_not_begin_here_is_not_fixed_up(machine: Machine) -> None:
 
 
 def test_signed_mail_with_long_lines_goes_as_it_is(machine: Machine, smtp_server: Start) -> None:  # E-041
-    """Nothing that a signature covers changes, where every server must take it."""
-    head = b"From: a@b.example\nDate: x\nMessage-ID: <a@b>\nMIME-Version: 1.0\n"
+    """Nothing that a signature covers changes, where every server must take it; where none need, the log has it."""
+    head = b"From: a@b.example\nDate: Thu, 1 Jan 1970 00:00:00 +0000\nMessage-ID: <a@b>\nMIME-Version: 1.0\n"
     kind = b'Content-Type: multipart/signed; boundary="=b"; protocol="application/pgp-signature"; micalg=pgp-sha256\n\n'
     part = b"--=b\nContent-Type: text/plain; charset=utf-8\n\n" + b"x" * 998 + b"\n--=b\n"
     signature = b"Content-Type: application/pgp-signature\n\nabc\n--=b--\n"
@@ -85,6 +85,9 @@ def test_signed_mail_with_long_lines_goes_as_it_is(machine: Machine, smtp_server
     machine.flush()
     (transaction,) = server.accepted
     assert transaction.content.endswith((kind + part + signature).replace(b"\n", b"\r\n"))
+    machine.enqueue(head + kind + part.replace(b"xx", b"xxx", 1) + signature, "-i", YOU)
+    assert machine.flush().line("to be re-encoded: it has NUL, or lines of more than 998 octets")
+    assert len(server.accepted) == 2
 
 
 # Standard input
@@ -138,6 +141,15 @@ def test_without_standard_input_there_is_no_mail(machine: Machine) -> None:  # D
     assert nothing_is_left(machine)
 
 
+def test_a_message_that_cannot_be_read_is_65(machine: Machine) -> None:  # D-085 D-102
+    """As Postfix ends; nothing was queued."""
+    with open("/proc/self/mem", "rb", buffering=0) as nothing_there:
+        result = machine.sendmail(nothing_there.fileno(), YOU)
+    assert result.code == 65
+    assert "Input/output error; nothing was accepted" in result.errors
+    assert nothing_is_left(machine)
+
+
 # Exit codes
 
 
@@ -172,8 +184,17 @@ def test_a_bug_is_70_and_one_sentence(machine: Machine) -> None:  # D-106
 
 def test_a_spool_that_cannot_be_made_is_73(machine: Machine) -> None:  # D-108
     result = machine.sendmail(MAIL, "--spool", "/proc/spool", YOU)
-    assert result.code in (73, 74), result.errors
+    assert result.code == 73, result.errors
     assert "/proc/spool" in result.errors
+
+
+def test_a_command_that_is_not_there_is_69(machine: Machine) -> None:  # D-105
+    """What setup has put in place is gone: nothing that the caller could do, now or later."""
+    script = "from smartrelay.door import main\nmain(program='/no/such/smartrelay')\n"
+    with machine.start_program(sys.executable, "-c", script, "-bp") as running:
+        result = running.wait()
+    assert result.code == 69
+    assert result.errors == "smartrelay-sendmail: cannot run /no/such/smartrelay: No such file or directory\n"
 
 
 def test_no_room_is_75_and_nothing_is_queued(machine: Machine) -> None:  # D-109

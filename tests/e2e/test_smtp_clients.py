@@ -2,6 +2,7 @@
 
 import os
 import smtplib
+import socket
 import subprocess
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -13,6 +14,7 @@ from tests.e2e.commands import SENDMAIL, Machine
 from tests.support import debian
 from tests.support.activation import activated
 from tests.support.process import free_port
+from tests.support.smtp_talk import Talk
 
 
 class Serving(Machine):
@@ -90,6 +92,28 @@ def test_git_send_email(serving: Serving, how: str) -> None:  # D-129
     assert sender == "me@a.example" if how == "port" else "@a.example" in sender, "it names no sender to a command"
     assert {"you@b.example", "list@b.example"} <= set(recipients)
     assert b"\n+.\n+..\n" in text
+
+
+def test_monit(serving: Serving) -> None:  # D-137
+    """What it says, as it says it: a blank behind each colon, a line for each field, one address after the other."""
+    with socket.create_connection(("127.0.0.1", serving.port)) as connection:
+        talk = Talk(connection.fileno(), connection.fileno())
+        assert talk.hear().startswith("220 ")
+        for line, code in (
+            (b"EHLO web1", "250"),
+            (b"MAIL FROM: <monit@web1>", "250"),
+            (b"RCPT TO: <you@b.example>", "250"),
+            (b"RCPT TO: <root>", "250"),
+            (b"DATA", "354"),
+            (b"From: <monit@web1>\r\nTo: you@b.example\r\nSubject: monit alert --  Does not exist nginx\r\n"
+             b"X-Mailer: Monit 5.33.0\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+             b"Content-Transfer-Encoding: 8bit\r\n\r\nDoes not exist Service nginx\r\n\r\n\tDate: Thu\r\n.", "250"),
+            (b"QUIT", "221"),
+        ):  # fmt: skip
+            assert talk.say(line + b"\r\n").startswith(code), line
+    sender, recipients, text = serving.sent()
+    assert (sender, recipients) == ("monit@web1", ["you@b.example", "root@a.example"])
+    assert text.endswith(b"\n\nDoes not exist Service nginx\n\n\tDate: Thu\n")
 
 
 def test_pythons_smtplib(serving: Serving) -> None:  # D-140

@@ -221,7 +221,8 @@ def sign_in(
     server: ScriptedServer, mechanism: str = "auto", *, user: str = USER, password: str = PASSWORD, certificate: bool = False
 ) -> Answer:
     with greeted(server) as client:
-        return client.authenticate(user, password, mechanism, certificate=certificate)
+        account = sasl.Account(user, password, "mail.example.test", 587)
+        return client.authenticate(account, mechanism, certificate=certificate)
 
 
 def answering(*replies: bytes, cancelled: bytes = b"501 5.7.0 cancelled") -> Callable[[str, bytes, Session], bytes | None]:
@@ -377,6 +378,45 @@ def test_external_says_nothing_because_the_certificate_has_said_it(smtp_server: 
     assert server.commands[1:] == [b"AUTH EXTERNAL bWU="]
 
 
+TOKEN = "ya29.token"
+ERROR = b'{"status":"400","schemes":"Bearer"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "response", "acknowledgement"),
+    [
+        ("XOAUTH2", f"user=a,b=c@x\1auth=Bearer {TOKEN}\1\1", b""),
+        ("OAUTHBEARER", f"n,a=a=2Cb=3Dc@x,\1host=mail.example.test\1port=587\1auth=Bearer {TOKEN}\1\1", b"AQ=="),
+    ],
+)
+def test_a_token_is_shown_once_and_a_no_is_heard_to_its_end(
+    smtp_server: Start, name: str, response: str, acknowledgement: bytes
+) -> None:  # A-128 A-129
+    server = smtp_server(keywords=[f"AUTH PLAIN {name}"], on=answering(b"235 ok"))
+    assert sign_in(server, name.lower(), user="a,b=c@x", password=TOKEN).good
+    assert server.commands[1:] == [f"AUTH {name} ".encode() + base64.b64encode(response.encode())]
+    server = smtp_server(keywords=[f"AUTH {name}"], on=answering(challenge(ERROR), b"535 5.7.8 expired"))
+    answer = sign_in(server, name.lower(), user="a,b=c@x", password=TOKEN)
+    assert answer.reply is not None and answer.reply.code == 535
+    assert server.commands[2:] == [acknowledgement], "and nothing is tried again"
+    judgement = judge(answer, "host")
+    assert (judgement.scope, judgement.status.action) == (Scope.ACCOUNT, "deferred")
+
+
+def test_a_long_token_waits_for_its_challenge(smtp_server: Start) -> None:
+    token = "x" * 1500
+    server = smtp_server(keywords=["AUTH XOAUTH2"], on=answering(b"334 ", b"235 ok"))
+    assert sign_in(server, "xoauth2", user="me", password=token).good
+    assert server.commands[1] == b"AUTH XOAUTH2"
+    assert server.commands[2] == base64.b64encode(f"user=me\1auth=Bearer {token}\1\1".encode())
+
+
+def test_a_password_is_never_taken_for_a_token(smtp_server: Start) -> None:  # A-121 A-139
+    server = smtp_server(keywords=["AUTH XOAUTH2 OAUTHBEARER"])
+    assert sign_in(server).trouble is Trouble.NO_MECHANISM
+    assert len(server.commands) == 1
+
+
 @pytest.mark.parametrize("nonsense", [b"@@@", b"YQ", b"YQ=", b"Y Q==", b"YQ==YQ==", b"=", b"\xff"])
 def test_a_challenge_that_is_no_base64_is_cancelled(smtp_server: Start, nonsense: bytes) -> None:  # A-132 G-035
     server = smtp_server(keywords=["AUTH LOGIN"], on=answering(b"334 " + nonsense))
@@ -465,7 +505,7 @@ def test_the_old_form_of_the_offer_counts_in_any_case(smtp_server: Start) -> Non
 def test_a_server_that_hangs_up_during_the_sign_in_is_a_lost_connection(smtp_server: Start, end: Action) -> None:
     server = smtp_server(keywords=["AUTH PLAIN"], replies={"AUTH": end})
     with greeted(server) as client, pytest.raises(SessionBroken) as caught:
-        client.authenticate(USER, PASSWORD)
+        client.authenticate(sasl.Account(USER, PASSWORD))
     assert (caught.value.answer.phase, caught.value.answer.trouble) == (Phase.AUTH, Trouble.LOST)
 
 

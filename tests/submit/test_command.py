@@ -67,10 +67,13 @@ def test_what_mail_says(argument: str, expected: tuple[object, ...]) -> None:
         ("FROM:<a@b> SIZE=-1", "501 5.5.4"),
         ("FROM:<a@b> SIZE=" + "9" * 21, "501 5.5.4"),
         ("FROM:<a@b> SIZE=1 SIZE=1", "501 5.5.4"),
+        ("FROM:<a@b> RET=FULL ret=FULL", "501 5.5.4"),  # C-073
+        ("FROM:<a@b> ENVID=x ENVID=x", "501 5.5.4"),
         ("FROM:<a@b> SIZE=", "501 5.5.4"),
+        ("FROM:<a@b> XPASSEDON=1", "501 5.5.4"),
         ("FROM:<a@b> BODY=BINARYMIME", "501 5.5.4"),  # F-043
         ("FROM:<a@b> SMTPUTF8=1", "501 5.5.4"),  # F-044
-        ("FROM:<jö@b>", "550 5.6.7"),
+        ("FROM:<jö@b>", "550 5.6.7"),  # F-044
         ("FROM:<a@b> RET=ALL", "501 5.5.4"),  # F-045
         ("FROM:<a@b> ENVID=a+2b", "501 5.5.4"),
         ("FROM:<a@b> ENVID=a+0A", "501 5.5.4"),
@@ -87,6 +90,7 @@ def test_what_mail_cannot_say(argument: str, reply: str) -> None:
         ("TO:<a@b>", ("a@b", "", "")),
         ("to: <@a:u@b>", ("u@b", "", "")),  # F-020
         ("TO:<postmaster>", ("postmaster", "", "")),  # F-023
+        ("TO:<PostMaster>", ("PostMaster", "", "")),
         ("TO:<a@b> notify=success,Delay orcpt=rfc822;a+2Bb@c", ("a@b", "SUCCESS,DELAY", "rfc822;a+2Bb@c")),
         ("TO:<a@b> NOTIFY=NEVER", ("a@b", "NEVER", "")),
         ("TO:<a@[IPv6:::1]>", ("a@[IPv6:::1]", "", "")),
@@ -101,12 +105,14 @@ def test_what_rcpt_says(argument: str, expected: tuple[str, ...]) -> None:  # F-
     [
         ("TO:<>", "501 5.1.3"),  # F-020
         ("TO:<a@b> FOO", "555 5.5.4"),
-        ("TO:<a@b> NOTIFY=NEVER,DELAY", "501 5.5.4"),
+        ("TO:<a@b> NOTIFY=NEVER,DELAY", "501 5.5.4"),  # F-045 C-073
+        ("TO:<a@b> NOTIFY=DELAY NOTIFY=DELAY", "501 5.5.4"),
+        ("TO:<a@b> ORCPT=rfc822;" + "x" * 494, "501 5.5.4"),
         ("TO:<a@b> NOTIFY=", "501 5.5.4"),
         ("TO:<a@b> ORCPT=a@b", "501 5.5.4"),
         ("TO:<a@b> ORCPT=;x", "501 5.5.4"),
         ("TO:<a@b> ORCPT=rfc822;a+", "501 5.5.4"),
-        ("TO:<jö@b>", "553 5.6.7"),
+        ("TO:<jö@b>", "553 5.6.7"),  # F-044
         ("TO:<b c@d>", "501 5.1.3"),
     ],
 )

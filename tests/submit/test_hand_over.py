@@ -7,10 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from smartrelay.errors import AddressError, DataError, NoMailbox, NotPermitted, SmartRelayError, TooLarge, TryAgain
+from smartrelay.errors import AddressError, DataError, NoMailbox, NotPermitted, NotTheOwner, SmartRelayError, TooLarge, TryAgain
 from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.settings import Settings
-from smartrelay.spool.access import NotTheOwner
 from smartrelay.submit import hand_over
 from smartrelay.submit.hand_over import HandOver
 from smartrelay.submit.session import Session

@@ -2,6 +2,7 @@
 
 import _socket
 import os
+import re
 import select
 import socket
 import subprocess
@@ -102,6 +103,7 @@ def test_mail_comes_in_with_the_trace_of_who_sent_it(
         text = file.read()
     address = "" if way is Place.unix else "([127.0.0.1]) "
     assert f"\nReceived: from c.example {address}(userid {os.getuid()})\n\tby host.example.org".encode() in text
+    assert re.search(rb"\nDate: .*\nFrom: .*\nMessage-ID: <.*@host\.example\.org>\n\nhello\n", text)  # F-060
     assert Queue(place.spool).get_envelope(one).uid == os.getuid()
 
 
@@ -172,6 +174,19 @@ def test_a_server_that_nobody_needs_ends(tmp_path: os.PathLike[str]) -> None:
     place = Place(os.fspath(tmp_path), idle=0.01)
     place.thread.join(20)
     assert not place.thread.is_alive()
+
+
+def test_replies_to_who_errs_and_errs_are_held_back(serving: Callable[..., Place]) -> None:  # F-051
+    """Only theirs; and the end does not wait for it."""
+    place = serving()
+    with talking(place.unix()) as erring, talking(place.unix()) as other:
+        erring.hear()
+        erring.write(b"FOO\r\n" * 11)
+        assert select.select([erring._source], [], [], 0.05)[0] == []
+        other.hear()
+        assert other.say(b"NOOP\r\n").startswith("250 ")
+        place.server.stop()
+        assert [erring.hear()[:3] for _ in range(13)] == [*["500"] * 11, "421", ""]
 
 
 def test_who_speaks_before_the_greeting_does_not_speak_smtp(serving: Callable[..., Place]) -> None:  # F-041
@@ -254,6 +269,12 @@ class Elsewhere:
 
 def test_who_is_on_another_host_is_nobody_that_we_answer_for() -> None:  # F-024
     assert peer.caller(Elsewhere()) is None  # type: ignore[arg-type]
+
+
+def test_who_is_on_another_host_is_told_so_instead_of_a_greeting(serving: Callable[..., Place]) -> None:  # F-024
+    found, refusal = serving().server._judged(Elsewhere())  # type: ignore[arg-type]
+    assert found is None
+    assert refusal.startswith("554 5.7.1 host.example.org ")
 
 
 # Fair shares.

@@ -43,6 +43,7 @@ OPEN = (SENDER, RECIPIENT, CHUNKS)
 TABLE = {
     # command: {state: (code, next state)}; None stands for all the others
     b"EHLO x": {None: ("250", READY)},
+    b"eHlO x": {None: ("250", READY)},  # F-003
     b"HELO x": {None: ("250", READY)},
     b"EHLO": {None: ("501 5.5.4", None)},  # F-006: a refused one changes nothing
     b"MAIL FROM:<a@b>": {READY: ("250 2.1.0", SENDER), None: ("503 5.5.1", None)},  # F-007
@@ -66,12 +67,13 @@ TABLE = {
     b"VRFY root": {None: ("252 2.1.5", None)},  # F-012
     b"VRFY": {None: ("501 5.5.4", None)},
     b"HELP": {None: ("214 2.0.0", None)},  # F-013
-    b"EXPN x": {None: ("502 5.5.1", None)},  # F-010
+    b"EXPN x": {None: ("502 5.5.1", None)},  # F-008 F-010
+    **{verb: {None: ("502 5.5.1", None)} for verb in (b"TURN", b"ETRN x", b"SEND FROM:<a@b>", b"SOML x", b"SAML x")},  # F-010
     b"STARTTLS": {None: ("502 5.5.1", None)},  # F-042: not offered, so not done
     b"AUTH PLAIN": {None: ("502 5.5.1", None)},  # F-057
-    b"FOO": {None: ("500 5.5.2", None)},
+    b"FOO": {None: ("500 5.5.2", None)},  # F-010
     b"": {None: ("500 5.5.2", None)},
-    b"DATA x": {RECIPIENT: ("501 5.5.4", None)},
+    b"DATA x": {RECIPIENT: ("501 5.5.4", None)},  # F-009
     b"RSET x": {None: ("501 5.5.4", None)},
     b"QUIT x": {None: ("501 5.5.4", None)},
     b"QUIT": {None: ("221 2.0.0", OVER)},
@@ -288,8 +290,9 @@ def test_a_pipe_may_speak_in_line_feeds_and_leave_out_hello() -> None:  # F-035
 
 
 def test_a_long_command_is_refused_whole_and_what_follows_is_in_step() -> None:  # F-030
-    orcpt = b"RCPT TO:<c@d> ORCPT=rfc822;" + b"x" * 490
+    orcpt = b"RCPT TO:<c@d> NOTIFY=SUCCESS,FAILURE,DELAY ORCPT=rfc822;" + b"x" * 493  # C-072
     assert codes(said(at(SENDER), orcpt + b" " * 1500 + b"\r\n")) == ["250 2.1.5"]
+    assert codes(said(at(READY), b"MAIL FROM:<a@b> RET=FULL ENVID=" + b"x" * 100 + b"\r\n")) == ["250 2.1.0"]
     assert codes(said(at(READY), b"x" * 102_400 + b"\r\nNOOP\r\n")) == ["500 5.5.2", "250 2.0.0"]
 
 
@@ -305,7 +308,17 @@ def test_many_errors_without_a_message_end_a_session() -> None:  # F-051
     assert one.state == OVER
 
 
-def test_an_accepted_message_makes_errors_forgotten() -> None:
+def test_after_ten_errors_replies_are_held_back() -> None:  # F-051
+    one = at(READY)
+    said(one, b"FOO\r\n" * 10)
+    assert one.pause == 0
+    said(one, b"FOO\r\n")
+    assert one.pause == NEIGHBOUR.pause > 0
+    said(one, MAIL, RCPT, b"DATA\r\n", b".\r\n")
+    assert one.pause == 0
+
+
+def test_an_accepted_message_makes_errors_forgotten() -> None:  # F-051
     one = at(READY)
     for _ in range(3):
         assert one.state == READY
@@ -318,7 +331,7 @@ def test_commands_that_do_nothing_are_counted_after_a_hundred() -> None:  # F-05
     assert one.state == OVER
 
 
-@pytest.mark.parametrize("end", [Session.timed_out, Session.stop])
+@pytest.mark.parametrize("end", [Session.timed_out, Session.stop, Session.fail])
 @pytest.mark.parametrize("state", [START, READY, RECIPIENT, CHUNKS])
 def test_an_end_from_our_side_is_421_and_leaves_no_half_message(end: object, state: str) -> None:  # F-050 F-052
     tray = Tray()
@@ -326,7 +339,8 @@ def test_an_end_from_our_side_is_421_and_leaves_no_half_message(end: object, sta
     if state == RECIPIENT:
         said(one, b"DATA\r\n", b"half a mess")
     reply = end(one)  # type: ignore[operator]
-    assert reply.startswith((b"421 4.4.2 host.example.org ", b"421 4.3.2 host.example.org "))
+    code = {Session.timed_out: b"4.4.2", Session.stop: b"4.3.2", Session.fail: b"4.3.0"}[end]  # type: ignore[index]
+    assert reply.startswith(b"421 %s host.example.org " % code)
     assert (one.state, tray.open, tray.messages) == (OVER, 0, [])
     assert end(one) == b""  # type: ignore[operator]
 
@@ -357,7 +371,7 @@ def test_every_line_of_every_reply_has_an_enhanced_code_of_its_class() -> None: 
     lines: list[str] = []
     for state in TO:
         for command in TABLE:
-            if not command.startswith((b"EHLO ", b"HELO ")):
+            if not command.upper().startswith((b"EHLO ", b"HELO ")):
                 lines += said(at(state), command + b"\r\n")
     for line in lines:
         found = re.fullmatch(r"([245])\d\d[ -](\d)\.\d+\.\d+ \S.*|354 .*", line)

@@ -26,11 +26,13 @@ class Certificate:
 
 @dataclass(frozen=True)
 class Certificates:
-    """`server` is good for NAMES under `ca_file`; each of the others is wrong in exactly one way."""
+    """`server` is good for NAMES under `ca_file`, and so is `ending`, for ten days; each of the others is wrong in exactly one
+    way."""
 
     ca_file: str
     other_ca_file: str
     server: Certificate
+    ending: Certificate
     expired: Certificate
     wrong_name: Certificate
     common_name_only: Certificate
@@ -52,10 +54,12 @@ def make_certificates(folder: str) -> Certificates:
     authority.cert_pem.write_to_path(ca_file)
     other.cert_pem.write_to_path(other_ca_file)
     yesterday = datetime.now(UTC) - timedelta(days=1)
+    soon = datetime.now(UTC) + timedelta(days=10, hours=12)
     return Certificates(
         ca_file=ca_file,
         other_ca_file=other_ca_file,
         server=write(authority.issue_cert(*NAMES), "server"),
+        ending=write(authority.issue_cert(*NAMES, not_after=soon), "ending"),
         expired=write(authority.issue_cert(*NAMES, not_before=yesterday - timedelta(days=30), not_after=yesterday), "expired"),
         wrong_name=write(authority.issue_cert("other.example.test"), "wrong-name"),
         common_name_only=write(authority.issue_cert(common_name="localhost"), "common-name-only"),

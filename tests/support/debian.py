@@ -17,6 +17,11 @@ CACHE = os.environ.get("SMARTRELAY_TEST_CACHE") or os.path.join(ROOT, ".cache", 
 
 # The roots that tests and benchmarks use, and the packages in each.
 ROOTS = {
+    "callers": (
+        *("anacron", "at", "bsd-mailx", "cron", "logwatch", "mailutils", "mailutils-common", "mdadm", "monit", "mutt"),
+        *("procmail", "s-nail", "smartmontools", "sudo", "vacation"),
+        *("libemail-sender-perl", "libmime-lite-perl", "libphp-phpmailer", "php-cli", "php-symfony-mailer"),
+    ),
     "clients": ("swaks", "git-email", "libmailtools-perl"),
     "dma": ("dma",),
     "exim": ("exim4-daemon-light", "libnss-wrapper"),
@@ -32,7 +37,7 @@ ROOTS = {
     "unbound": ("unbound",),
 }
 
-FOR_TESTS = ("clients", "exim", "logs", "monitoring", "nsd", "opensmtpd-7", "postfix", "shells", "unbound")
+FOR_TESTS = ("callers", "clients", "exim", "logs", "monitoring", "nsd", "opensmtpd-7", "postfix", "shells", "unbound")
 """Fetched beforehand; the others are the benchmarks' rivals, and fetched when one runs."""
 
 # Those that are not taken from this machine's release, with libraries from this one down to libc: OpenSMTPD before 7 cannot
@@ -120,18 +125,15 @@ def _of_release(release: str, folder: str) -> list[str]:
 
 
 def _with_missing_libraries(packages: tuple[str, ...], options: list[str]) -> list[str]:
-    """The packages, and each library below them that is not on this machine."""
+    """The packages, and each library below them (those of PHP have its name) that is not on this machine."""
     wanted: list[str] = []
     waiting = list(packages)
     while waiting:
-        package = waiting.pop()
-        if package in wanted:
-            continue
-        wanted.append(package)
-        command = ["apt-cache", *options, "depends", "--important", package]
+        wanted += waiting
+        command = ["apt-cache", *options, "depends", "--important", *waiting]
         listing = subprocess.run(command, capture_output=True, text=True, check=True)
-        below = re.findall(r"^[ |]*(?:Pre)?Depends: (lib[^\s:]+)", listing.stdout, re.MULTILINE)
-        waiting += [library for library in below if not is_installed(library)]
+        below = set(re.findall(r"^[ |]*(?:Pre)?Depends: ((?:lib|php)[^\s:]+)", listing.stdout, re.MULTILINE))
+        waiting = [package for package in sorted(below.difference(wanted)) if not is_installed(package)]
     return wanted
 
 

@@ -17,10 +17,11 @@ from tests.support.smtp_server import ScriptedServer
 
 
 class Exchangers:
-    """The servers; `dns` is theirs, and says what is in `zone`."""
+    """`servers` are the servers; `dns` is theirs, and says what is in `zone`."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
+        self.servers: list[ScriptedServer] = []
         self.dns = self._stack.enter_context(DnsServer())
         self.zone: dict[str, Any] = self.dns.zone
         # One address at which nobody listens holds the number of the port for all the others.
@@ -31,7 +32,9 @@ class Exchangers:
     def start(self, name: str, number: int, **settings: Any) -> ScriptedServer:
         """A server at 127.0.0.NUMBER, which is an address of the host `name`, one more if it has any."""
         self.zone[name] = [*self.zone.get(name, ()), f"A 127.0.0.{number}"]
-        return self._stack.enter_context(ScriptedServer(address=f"127.0.0.{number}", port=self.port, **settings))
+        server = self._stack.enter_context(ScriptedServer(address=f"127.0.0.{number}", port=self.port, **settings))
+        self.servers.append(server)
+        return server
 
     def mx(self, domain: str, *names: str, step: int = 10) -> None:
         """These are the exchangers of a domain, from the best to the worst, `step` apart."""
