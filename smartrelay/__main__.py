@@ -1,6 +1,7 @@
 """The `smartrelay` command."""
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -46,6 +47,8 @@ def _open_standard_descriptors() -> None:
     sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8")
     sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
     sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an address may have what this locale cannot show
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ class Config(NamedTuple):
     """All settings. file: where they come from. direct: whether the caller named the spool (may be made, never refused
     for being another's default). retry: seconds between attempts, the last repeats. lifetime: seconds of age at which mail
     is given up. warn_after: ages at which its sender is told of the delay. postmaster: who is told of what has no sender.
-    status_file: where passes tell everyone how it stands, "" for nowhere."""
+    status_file: where passes tell everyone how it stands, "" for nowhere. log: where the mail log goes (`sinks.open_sink`)."""
 
     file: str
     spool: str
@@ -133,6 +133,7 @@ class Config(NamedTuple):
     lifetime: float = 5 * 86400.0
     warn_after: tuple[float, ...] = (4 * 3600.0,)
     postmaster: str = ""
+    log: str = "auto"
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     mx: MX = MX()
@@ -172,6 +173,7 @@ def load(file: str = "", spool: str = "") -> Config:
         relays=relays,
         **queue,
         postmaster=top.get("postmaster", ""),
+        log=top.get("log", "auto"),
         limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", _LIMITS)),
         submit=Submit(**reader.section(_sub(reader, table, "submit"), "[submit] ", _SUBMIT)),
         mx=MX(**reader.section(_sub(reader, table, "mx"), "[mx] ", _MX)),
@@ -291,6 +293,7 @@ _TOP: dict[str, Callable[[Any], Any]] = {
     "max_recipients": values.count,
     "min_free_space": values.size,
     "postmaster": values.mailbox,
+    "log": values.log,
     "submit_socket": values.path,
     "submit_rate": values.rate,
     "aliases": values.path,

@@ -90,7 +90,7 @@ def _command(options: words.Options) -> list[str]:
         return ["route", *sender, "--", *options.operands]
     if options.only:
         return ["sendmail-run", "--", options.only]
-    return _COMMANDS[options.mode]
+    return _COMMANDS[options.mode] + (["--format", options.format] if options.format else [])
 
 
 def _attempt(options: words.Options, program: str, queue_id: str) -> None:

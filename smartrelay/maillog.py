@@ -1,66 +1,21 @@
 """The mail log: one line for each event, in Postfix's words and field order, so that the tools made for those read ours.
 
-On standard error under systemd (with its `<N>` priority prefix), else to syslog, else to standard error. Never a secret,
-never text of a message; whatever came from outside is made printable before it gets here.
+Never a secret, never text of a message; whatever came from outside is made printable before it gets here. Where the lines go is
+`sinks`' affair.
 """
 
-import os
-import syslog
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from smartrelay.mail.envelope import LONGEST_LINE, Envelope
 from smartrelay.mail.status import DEFERRED, DELIVERED, EXPIRED, EXPIRY, Status, printable, visible
+from smartrelay.sinks import ERROR, INFO, WARNING, PickupLine, Sink
 
-INFO, WARNING, ERROR = syslog.LOG_INFO, syslog.LOG_WARNING, syslog.LOG_ERR
 _WORDS = {DELIVERED: "sent", DEFERRED: "deferred", EXPIRED: "expired"}
 
 _TOGETHER = 400
 """Lines that may wait for each other: those of a hundred messages."""
-
-Sink = Callable[..., None]
-"""Takes a priority and the lines, all that are known at once: one system call is enough for them."""
-
-
-def open_sink(part: str, *, quiet: bool = False) -> Sink:
-    """Where log lines of this process go. part: "relay", "queue": the second half of the identity `smartrelay/PART`.
-
-    quiet: on a plain standard error say only what is wrong. Cron mails whatever a command prints: a pass that logged there
-    would feed itself.
-    """
-    identity = f"smartrelay/{part}"
-    if _under_systemd():
-        # the journal puts the identity in front: our units name it in SyslogIdentifier=
-        return lambda priority, *lines: _write(f"<{priority}>", lines)
-    if os.path.exists("/dev/log"):
-        syslog.openlog(identity, syslog.LOG_PID, syslog.LOG_MAIL)
-        return _to_syslog
-    prefix = f"{identity}[{os.getpid()}]: "
-    least = ERROR if quiet else syslog.LOG_DEBUG
-    return lambda priority, *lines: _write(prefix, lines) if priority <= least else None
-
-
-def _under_systemd() -> bool:
-    """Whether standard error goes to the journal (systemd.exec(5), $JOURNAL_STREAM)."""
-    try:
-        status = os.fstat(2)
-    except OSError:
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
-
-
-def _to_syslog(priority: int, *lines: str) -> None:
-    for line in lines:
-        syslog.syslog(priority, line)
-
-
-def _write(prefix: str, lines: tuple[str, ...]) -> None:
-    text = "".join([f"{prefix}{line}\n" for line in lines])
-    try:
-        os.write(2, text.encode("utf-8", "backslashreplace"))  # a third of what sys.stderr takes
-    except OSError:
-        pass  # a log that cannot be written never stops mail
 
 
 class _Gathered(threading.local):
@@ -112,7 +67,7 @@ class MailLog:
         lines = [f"{queue_id}: from=<{sender}>, size={envelope.facts.octets}, nrcpt={len(envelope.recipients)} (queue active)"]
         if first:
             message_id = printable(envelope.message_id)
-            lines[:0] = [f"{queue_id}: uid={envelope.uid} from=<{sender}>", f"{queue_id}: message-id={message_id}"]
+            lines[:0] = [PickupLine(f"{queue_id}: uid={envelope.uid} from=<{sender}>"), f"{queue_id}: message-id={message_id}"]
             if envelope.facts.is_unlawful:
                 lines.append(f"{queue_id}: to be re-encoded: it has NUL, or lines of more than {LONGEST_LINE} octets")
         self._say(INFO, *lines)

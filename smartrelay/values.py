@@ -55,6 +55,14 @@ def path(value: object) -> str:
     return path
 
 
+def log(value: object) -> str:
+    where = text(value)
+    is_file = where.startswith("file:/") and where[-1] != "/"
+    if where not in ("auto", "stderr", "syslog") and not is_file:
+        raise ValueError(f'must be "auto", "stderr", "syslog" or "file:/a/path", not {value!r}')
+    return where
+
+
 def texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise ValueError('must be a list of strings such as ["*@example.org"]')

@@ -11,7 +11,8 @@ import pytest
 
 from smartrelay.mail.envelope import Envelope, Facts, Recipient
 from smartrelay.mail.status import DEFERRED, DELIVERED, FAILED, Status
-from smartrelay.maillog import ERROR, INFO, WARNING, MailLog
+from smartrelay.maillog import MailLog
+from smartrelay.sinks import ERROR, INFO, WARNING
 
 ONE = "25X0LCH4YW6W9QYPF"
 ENVELOPE = Envelope("s@a.example", [Recipient("r@b.example")] * 2, 1.0, 1000, "<m@x>", facts=Facts(5, 7))
@@ -153,7 +154,8 @@ def test_a_thread_that_gathers_its_lines_keeps_none_of_anothers() -> None:
 
 SAY = """
 import os, sys
-from smartrelay.maillog import MailLog, open_sink
+from smartrelay.maillog import MailLog
+from smartrelay.sinks import open_sink
 status = os.fstat(2)
 if sys.argv[1] == "journal":
     os.environ["JOURNAL_STREAM"] = f"{status.st_dev}:{status.st_ino}"

@@ -227,6 +227,13 @@ def test_options_override_the_name() -> None:  # D-064
     assert of("-bm", name="mailq") == NOBODY
 
 
+def test_a_listing_can_have_another_layout_and_nothing_else_can() -> None:  # D-014
+    assert of("--format", "sendmail", name="mailq") == {"mode": words.LIST, "format": "sendmail"}
+    assert of("-bp", "--format=postfix") == {"mode": words.LIST, "format": "postfix"}
+    assert "--format" in refused("--format", "sendmail")
+    assert "needs a value" in refused("--format", name="mailq")
+
+
 def test_servers_are_not_played() -> None:  # D-064
     for name in ("smtpd", "/usr/libexec/rsmtp"):
         assert refused(name=name)

@@ -1,4 +1,4 @@
-"""What is installed from the wheel is what a host needs: code, types, units and man pages."""
+"""What is installed from the wheel is what a host needs: code, types, units, man pages and completions."""
 
 import os
 import subprocess
@@ -23,10 +23,11 @@ def test_the_wheel_carries_units_and_man_pages(tmp_path: Path) -> None:
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.iterdir()
     names = set(zipfile.ZipFile(wheel).namelist())
-    units, pages = _files_below("contrib/systemd"), _files_below("man")
+    units, pages, shells = _files_below("contrib/systemd"), _files_below("man"), _files_below("contrib/completion")
     assert any(unit.endswith(".timer") for unit in units)
     assert any(page.endswith(".8") for page in pages)
     assert {f"smartrelay/data/systemd/{unit}" for unit in units} <= names
     assert {f"smartrelay/data/man/{page}" for page in pages} <= names
+    assert {f"smartrelay/data/completion/{shell}" for shell in shells} <= names and len(shells) == 3
     assert {"smartrelay/py.typed", "smartrelay/door.py", "smartrelay/__main__.py"} <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]

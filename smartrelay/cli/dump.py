@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from smartrelay.cli import plain
 from smartrelay.cli.caller import Common
@@ -14,6 +15,9 @@ from smartrelay.cli.ending import ended
 from smartrelay.cli.expiry import Expiry, expiry
 from smartrelay.spool import names
 from smartrelay.spool.glance import Glance, Place, corrupt, glance, walk
+
+if TYPE_CHECKING:
+    from smartrelay.spool.listing import Entry
 
 NULL_SENDER = "MAILER-DAEMON"
 _FLAGS = frozenset({"--json", "-q", "--quiet"})
@@ -84,14 +88,21 @@ def _beside(spool: str, places: list[Place], expiry: Expiry | None) -> Iterator[
 
 
 def _line(spool: str, place: Place, expiry: Expiry | None) -> str:
-    seen = glance(spool, place)
-    if seen is not None:
+    seen: Glance | Entry | None = glance(spool, place)
+    if seen is None:
+        from smartrelay.spool import listing
+
+        seen = listing.readable(spool, place)
+    return as_line(seen, expiry) if seen is not None else ""
+
+
+def as_line(seen: "Glance | Entry", expiry: Expiry | None) -> str:
+    """A message as a line of JSON."""
+    if isinstance(seen, Glance):
         return as_text(seen, expiry) + "\n"
     from smartrelay.cli import listing as closely
-    from smartrelay.spool import listing
 
-    found = listing.readable(spool, place)
-    return closely.as_line(found, expiry) if found is not None else ""
+    return closely.as_line(seen, expiry)
 
 
 def as_text(seen: Glance, expiry: Expiry | None) -> str:

@@ -2,6 +2,7 @@
 
 import click
 
+from smartrelay.cli import suggest
 from smartrelay.cli.caller import Common
 from smartrelay.cli.options import Duration, common_options
 from smartrelay.cli.passes import Passes
@@ -11,10 +12,10 @@ from smartrelay.spool import queue_id
 
 
 @click.command("flush")
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=suggest.waiting)
 @click.option("--all", "everything", is_flag=True, help="Everything but held mail, whatever its next attempt.")
-@click.option("--domain", metavar="D", default="", help="Only mail with a recipient in this domain.")
-@click.option("--sender", metavar="A", default="", help="Only mail from this envelope sender.")
+@click.option("--domain", metavar="D", default="", shell_complete=suggest.domains, help="Only mail for this domain.")
+@click.option("--sender", metavar="A", default="", shell_complete=suggest.senders, help="Only mail from this envelope sender.")
 @click.option("--dry-run", is_flag=True, help="Say where each message would go; touch nothing.")
 @click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for another pass to end.")
 @click.option("--fail-if-busy", is_flag=True, help="Exit with 75 when another pass is at work.")

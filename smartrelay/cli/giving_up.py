@@ -8,8 +8,9 @@ from collections.abc import Callable
 from smartrelay import config as configuration
 from smartrelay.cli.caller import Common
 from smartrelay.mail import dsn  # noqa: F401
-from smartrelay.maillog import MailLog, open_sink
+from smartrelay.maillog import MailLog
 from smartrelay.relay.giving_up import GivingUp, Verdict, expired, removed
+from smartrelay.sinks import open_sink
 from smartrelay.spool.operator_queue import OperatorQueue
 
 __all__ = ["expired", "prepared", "removed"]
@@ -21,7 +22,7 @@ def prepared(common: Common, verdict: Verdict, wait: float) -> Callable[[str, st
     To be called before a process of root's becomes the spool's owner: it reads the configuration. Raises ConfigError.
     """
     config = configuration.load(common.config, common.spool)
-    log = MailLog(open_sink("queue", quiet=common.verbosity < 0))
+    log = MailLog(open_sink("queue", config.log, quiet=common.verbosity < 0))
 
     def act(spool: str, one: str) -> None:
         untold = GivingUp(OperatorQueue(spool, wait=wait), config, log, verdict).give_up(one)

@@ -8,6 +8,7 @@ from functools import partial
 
 import click
 
+from smartrelay.cli import suggest
 from smartrelay.cli.caller import Common
 from smartrelay.cli.options import common_options
 from smartrelay.errors import EX_NOINPUT, EX_OK, SpoolError
@@ -18,7 +19,13 @@ from smartrelay.spool.lock import hosts_lock
 @click.group("hosts")
 @common_options
 def hosts(common: Common) -> None:
-    """Look at the bad-host memory, and take hosts off it."""
+    """Look at the bad-host memory, and take hosts off it.
+
+    \b
+    Examples:
+      smartrelay hosts list
+      smartrelay hosts reset smtp.example.org
+    """
 
 
 @hosts.command("list")
@@ -45,7 +52,7 @@ def list_(as_json: bool, common: Common) -> int:
 
 
 @hosts.command("reset")
-@click.argument("names", nargs=-1, metavar="[HOST]...")
+@click.argument("names", nargs=-1, metavar="[HOST]...", shell_complete=suggest.hosts)
 @common_options
 def reset(names: tuple[str, ...], common: Common) -> int:
     """Forget that hosts are bad, so that the next pass asks them at once; without HOST all of them.

@@ -19,8 +19,8 @@ from smartrelay.cli.screen import Screen
 from smartrelay.cli.wish import Wish
 from smartrelay.cli.witness import Witness
 from smartrelay.errors import EX_OK
-from smartrelay.maillog import open_sink
 from smartrelay.relay.manager import WIND_UP
+from smartrelay.sinks import Sink, open_sink
 from smartrelay.spool import names, queue_id
 from smartrelay.spool.trouble import NoSuchMessage, PassInProgress
 
@@ -58,7 +58,8 @@ class _Attempt(Passes):
         self._report: Report | None = None
         self._has_left = False
         self._listener = Screen().show if common.verbosity > 0 else None
-        self._witness = Witness(one, open_sink("relay", quiet=True), self._listener)
+        self._sink: Sink = open_sink("relay", quiet=True)
+        self._witness = Witness(one, self._log, self._listener)
 
     def outcome(self) -> list[str]:
         """Makes the attempt; what came of it, in sentences."""
@@ -119,7 +120,11 @@ class _Attempt(Passes):
         return True
 
     def _open_log(self) -> Witness:
+        self._sink = self._open_sink()
         return self._witness
+
+    def _log(self, priority: int, *lines: str) -> None:
+        self._sink(priority, *lines)
 
     def _tell(self, report: "Report") -> None:
         """The lock is held here, and a terminal may be stopped: it is told later."""

@@ -6,10 +6,10 @@ import click
 
 from smartrelay import settings
 from smartrelay.cli.caller import Common
-from smartrelay.cli.listing import write_mailq
+from smartrelay.cli.layouts import write_postfix, write_sendmail
 from smartrelay.cli.options import common_options
+from smartrelay.cli.rows import rows
 from smartrelay.errors import EX_OK
-from smartrelay.spool.listing import entries
 
 _SENDMAIL_HELP = """\
 Usage: smartrelay-sendmail [-t] [-i] [-f SENDER] [-F NAME] [-v] [ADDRESS]...
@@ -25,7 +25,7 @@ Reads a message from standard input and puts it into the queue; `smartrelay flus
   -V ID      envelope id for notices
   -v         say the queue id; on a terminal send at once and show the dialogue
   -odi       on a terminal send at once (also: -odf; not: -odb, -odq)
-  -bp        list the queue (also: mailq)
+  -bp        list the queue (also: mailq); --format sendmail: as that program does
   -q         make a pass over the queue now (also: runq); -qIID, -qRPART, -qSPART: over some of it
   -bv        say where mail for the addresses would go; send nothing
 
@@ -35,12 +35,22 @@ Called as mailq, newaliases, runq or send-mail it behaves as that program.
 
 
 @click.command("mailq", hidden=True)
+@click.option("--format", "layout", type=click.Choice(["postfix", "sendmail"]), default="postfix", help="Whose layout.")
 @common_options
-def mailq(common: Common) -> int:
-    """The queue in Postfix's layout, for programs that read it."""
-    found = settings.load(common.config, common.spool)
+def mailq(layout: str, common: Common) -> int:
+    """The queue as the mailq of another program shows it, for programs that read that.
+
+    \b
+    Example:
+      mailq --format sendmail
+    """
+    spool = settings.load(common.config, common.spool).spool
     # before the first message there is no spool, and monitoring must find an empty queue
-    write_mailq(entries(common.enter_spool().spool) if os.path.lexists(found.spool) else [])
+    found = rows(common.enter_spool().spool) if os.path.lexists(spool) else iter(())
+    if layout == "sendmail":
+        write_sendmail(found, spool)
+    else:
+        write_postfix(found)
     return EX_OK
 
 

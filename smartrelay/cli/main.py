@@ -4,6 +4,7 @@ import importlib
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from smartrelay import __version__
 from smartrelay.cli.caller import Common
@@ -50,6 +51,12 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The same for a shell."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [CompletionItem(name, help=text) for name, text in _SUMMARIES.items() if name.startswith(incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The summaries, without importing what they are about."""
         with formatter.section("Commands"):
@@ -63,6 +70,12 @@ def smartrelay(common: Common) -> None:
     """Get this machine's mail out: no daemon to run, nothing lost.
 
     Programs hand mail to the sendmail command; `smartrelay flush` relays it.
+
+    \b
+    Examples:
+      smartrelay demo                    (all of it, with nothing set up)
+      smartrelay queue list
+      smartrelay route bob@example.org
     """
 
 

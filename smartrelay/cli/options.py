@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from smartrelay import duration
+from smartrelay.cli import suggest
 from smartrelay.cli.caller import Common
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -26,8 +27,8 @@ def common_options(function: _F) -> _F:
     for option in (
         click.option("-q", "--quiet", count=True, help="Say less."),
         click.option("-v", "--verbose", count=True, help="Say more."),
-        click.option("--spool", metavar="DIR", default="", help="The spool to work on."),
-        click.option("--config", metavar="FILE", default="", help="The configuration to read."),
+        click.option("--spool", metavar="DIR", default="", shell_complete=suggest.directories, help="The spool to work on."),
+        click.option("--config", metavar="FILE", default="", shell_complete=suggest.files, help="The configuration to read."),
     ):
         wrapper = option(wrapper)
     if hasattr(function, "__click_params__"):

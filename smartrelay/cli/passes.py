@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from smartrelay.maillog import MailLog
     from smartrelay.relay.report import Report
     from smartrelay.routing.relays import Routes
+    from smartrelay.sinks import Sink
     from smartrelay.smtp.transcript import Listener
     from smartrelay.spool.queue import Queue
 
@@ -195,9 +196,15 @@ class Passes:
         incidents.save()
 
     def _open_log(self) -> "MailLog":
-        from smartrelay.maillog import MailLog, open_sink
+        from smartrelay.maillog import MailLog
 
-        return MailLog(open_sink("relay", quiet=self._common.verbosity < 0))
+        return MailLog(self._open_sink())
+
+    def _open_sink(self) -> "Sink":
+        from smartrelay.sinks import AUTO, open_sink
+
+        where = self._config.log if self._config is not None else AUTO
+        return open_sink("relay", where, quiet=self._common.verbosity < 0)
 
     def _must_exist(self, queue: "Queue") -> None:
         """Ids that a person named must be there (66)."""

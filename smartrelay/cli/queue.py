@@ -6,58 +6,65 @@ from collections.abc import Callable
 
 import click
 
+from smartrelay.cli import suggest
 from smartrelay.cli.caller import Common
-from smartrelay.cli.dump import tell_set_aside, write
+from smartrelay.cli.dump import as_line, tell_set_aside
 from smartrelay.cli.expiry import expiry
 from smartrelay.cli.options import Duration, common_options
+from smartrelay.cli.rows import ORDERS, ordered, rows
 from smartrelay.cli.select import Chosen, Filters, filter_options, select
 from smartrelay.errors import EX_IOERR, EX_OK, EX_TEMPFAIL, ConfigError, SmartRelayError
 from smartrelay.spool import operate, queue_id
-from smartrelay.spool.listing import entries, entry
+from smartrelay.spool.listing import entry
 
 
 @click.group("queue")
 @common_options
 def queue(common: Common) -> None:
-    """Look at the queue, and act on messages in it."""
+    """Look at the queue, and act on messages in it.
+
+    \b
+    Examples:
+      smartrelay queue list --older-than 1h
+      smartrelay queue retry --recipient '*@example.org'
+    """
 
 
 @queue.command("list")
 @filter_options
+@click.option(
+    "--sort", "by", type=click.Choice(ORDERS), default="age", help="By what the messages are sorted; the default is age."
+)
+@click.option("--reverse", is_flag=True, help="The other way round.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as Postfix's `postqueue -j`.")
 @common_options
-def list_(filters: Filters, as_json: bool, common: Common) -> int:
+def list_(filters: Filters, by: str, reverse: bool, as_json: bool, common: Common) -> int:
     """List the queue: a table on a terminal, tab-separated text in a pipe.
 
     \b
     Examples:
       smartrelay queue list
+      smartrelay queue list --sort size --recipient '*@example.org'
       smartrelay queue list --older-than 1d --json
     """
-    known = expiry(common) if as_json else None
-    spool = common.enter_spool().spool
-    found = filters.of(entries(spool))
+    known = expiry(common)
+    from smartrelay.cli.layouts import write_tabs
+    from smartrelay.cli.table import write_table
+
+    spool, now = common.enter_spool().spool, time.time()
+    found = ordered(filters.of(rows(spool), now), by, reverse=reverse)
     if as_json:
-        if filters:
-            from smartrelay.cli.listing import write_json
-
-            write_json(found, known)
-        else:
-            write(spool, known)
+        sys.stdout.writelines(as_line(row.seen, known) for row in found)
     elif sys.stdout.isatty():
-        from smartrelay.cli.table import write_table
-
-        write_table(found)
+        write_table(found, known, now, sys.stdout)
     else:
-        from smartrelay.cli.listing import write_tabs
-
         write_tabs(found)
     tell_set_aside(common, spool)
     return EX_OK
 
 
 @queue.command("show")
-@click.argument("one", metavar="ID")
+@click.argument("one", metavar="ID", shell_complete=suggest.every)
 @click.option("--raw", is_flag=True, help="The message itself, as stored.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @common_options
@@ -89,7 +96,7 @@ def show(one: str, raw: bool, as_json: bool, common: Common) -> int:
 
 @queue.command("retry")
 @filter_options
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=suggest.waiting)
 @click.option("--all", "everything", is_flag=True, help="Every message that waits.")
 @click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
 @common_options
@@ -115,7 +122,7 @@ def retry(filters: Filters, ids: tuple[str, ...], everything: bool, wait: float,
 
 @queue.command("delete")
 @filter_options
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=suggest.every)
 @click.option("--bounce", is_flag=True, help="Tell the senders.")
 @click.option("--all", "everything", is_flag=True, help="Every message in the queue.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -145,7 +152,7 @@ def delete(
 
 @queue.command("expire")
 @filter_options
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=suggest.every)
 @click.option("--all", "everything", is_flag=True, help="Every message in the queue.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
@@ -169,7 +176,7 @@ def expire(filters: Filters, ids: tuple[str, ...], everything: bool, yes: bool, 
 
 @queue.command("hold")
 @filter_options
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=suggest.waiting)
 @click.option("--all", "everything", is_flag=True, help="Every message that waits.")
 @click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is being delivered.")
 @common_options
@@ -186,7 +193,7 @@ def hold(filters: Filters, ids: tuple[str, ...], everything: bool, wait: float, 
 
 @queue.command("release")
 @filter_options
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("ids", nargs=-1, metavar="[ID]...", shell_complete=suggest.held)
 @click.option("--all", "everything", is_flag=True, help="Every message that is held.")
 @click.option("--wait", type=Duration(), default=0.0, metavar="DURATION", help="Wait for a message that is in use.")
 @common_options

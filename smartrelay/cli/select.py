@@ -9,14 +9,17 @@ from typing import Any, TypeVar
 
 import click
 
+from smartrelay.cli import suggest
 from smartrelay.cli.caller import Common
 from smartrelay.cli.options import Duration
+from smartrelay.cli.rows import Row, of_entry
 from smartrelay.errors import UsageError
 from smartrelay.spool import listing, queue_id
 from smartrelay.spool.listing import Entry, entries
 from smartrelay.spool.trouble import CorruptMessage, NoSuchMessage
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_GLOB: dict[str, Any] = {"metavar": "GLOB", "default": ""}
 STATES = ("new", "waiting", "held")
 
 
@@ -32,18 +35,18 @@ class Filters:
     def __bool__(self) -> bool:
         return bool(self.state or self.sender or self.recipient or self.older_than)
 
-    def of(self, found: Iterable[Entry]) -> Iterator[Entry]:
-        """The entries that match."""
-        before = time.time() - self.older_than
-        for entry in found:
-            envelope = entry.envelope
-            if (
-                (not self.state or entry.state == self.state)
-                and (not self.sender or _matches(envelope.reverse_path or "<>", self.sender))
-                and (not self.recipient or any(_matches(r.address, self.recipient) for r in envelope.recipients))
-                and (not self.older_than or envelope.arrived <= before)
-            ):
-                yield entry
+    def of(self, found: Iterable[Row], now: float) -> Iterable[Row]:
+        """The rows that match. now: Unix seconds."""
+        return (row for row in found if self.fit(row, now)) if self else found
+
+    def fit(self, row: Row, now: float) -> bool:
+        """Whether a message is meant."""
+        return (
+            (not self.state or row.state == self.state)
+            and (not self.sender or _matches(row.sender or "<>", self.sender))
+            and (not self.recipient or any(_matches(address, self.recipient) for address in row.recipients))
+            and (not self.older_than or row.arrived <= now - self.older_than)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,16 @@ def filter_options(function: _F) -> _F:
     wrapper.__name__, wrapper.__doc__ = function.__name__, function.__doc__
     for option in (
         click.option("--older-than", type=Duration(), default=0.0, metavar="DURATION", help="Only mail older than this."),
-        click.option("--recipient", metavar="GLOB", default="", help="Only mail for such a recipient."),
-        click.option("--sender", metavar="GLOB", default="", help="Only mail from such an envelope sender."),
+        click.option(
+            "--recipient", metavar="GLOB", default="", shell_complete=suggest.recipients, help="Only mail for such a recipient."
+        ),
+        click.option(
+            "--sender",
+            metavar="GLOB",
+            default="",
+            shell_complete=suggest.senders,
+            help="Only mail from such an envelope sender.",
+        ),
         click.option("--state", type=click.Choice(STATES), help="Only mail in this state."),
     ):
         wrapper = option(wrapper)
@@ -100,9 +111,9 @@ def select(
             for entry in _readable(spool, wanted):
                 each(entry)
         return Chosen(spool, wanted)
-    spool, found = common.enter_spool().spool, []
-    for entry in filters.of(entries(spool)):
-        if entry.state not in but:
+    spool, found, now = common.enter_spool().spool, [], time.time()
+    for entry in entries(spool):
+        if entry.state not in but and filters.fit(of_entry(entry), now):
             found.append(entry.queue_id)
             if each is not None:
                 each(entry)

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from smartrelay.cli import suggest
 from smartrelay.cli.caller import Common
 from smartrelay.cli.options import common_options
 from smartrelay.errors import EX_OK
@@ -16,7 +17,13 @@ from smartrelay.installation.removal import removal
 @click.option("--remove", is_flag=True, help="Take away what setup put in place. Mail and changed files stay.")
 @click.option("--yes", is_flag=True, help="Do it without asking.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
-@click.option("--root", metavar="DIR", default="", help="Put everything below this directory, as for an image.")
+@click.option(
+    "--root",
+    metavar="DIR",
+    default="",
+    shell_complete=suggest.directories,
+    help="Put everything below this directory, as for an image.",
+)
 @click.option("--no-sendmail", is_flag=True, help="Leave sendmail, mailq and newaliases as they are.")
 @click.option("--no-units", is_flag=True, help="No files for systemd: something else starts the passes.")
 @common_options
@@ -31,10 +38,16 @@ def setup(
     no_units: bool,
     common: Common,
 ) -> int:
-    """Put units, links, user, spool and man pages in their places, or take them away.
+    """Put units, links, user, spool, man pages and completions in their places, or take them away.
 
     What would be done is shown first, one line each. Without a terminal to ask on, nothing is done unless --yes is
     given.
+
+    \b
+    Examples:
+      smartrelay setup --dry-run
+      smartrelay setup --user
+      smartrelay setup --remove
     """
     options = Options(user, root, common.config, common.spool, not no_sendmail, not no_units)
     here = site(options)

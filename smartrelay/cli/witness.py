@@ -1,7 +1,8 @@
 """What became of one message in one pass, in sentences for the person who waits for it."""
 
 from smartrelay.mail.status import DEFERRED, DELIVERED, Status
-from smartrelay.maillog import MailLog, Sink
+from smartrelay.maillog import MailLog
+from smartrelay.sinks import Sink
 from smartrelay.smtp.transcript import Listener
 
 _NAMED = 5

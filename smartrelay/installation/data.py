@@ -5,11 +5,11 @@ import os
 from smartrelay.errors import CannotCreate
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_CHECKOUT = {"systemd": "contrib/systemd", "man": "man"}
+_CHECKOUT = {"systemd": "contrib/systemd", "man": "man", "completion": "contrib/completion"}
 
 
 def directory(kind: str) -> str:
-    """The directory of the data of this kind ("systemd" or "man")."""
+    """The directory of the data of this kind ("systemd", "man" or "completion")."""
     packed = f"{PACKAGE}/data/{kind}"
     if os.path.isdir(packed):
         return packed

@@ -62,6 +62,8 @@ def _steps(here: Site, running: program.Program, options: Options) -> Iterator[S
     yield Directory(here, places.lib)
     for page in data.man_pages():
         yield File(here, f"{places.man}/man{page[-1]}/{page}", data.read("man", page).encode(), "man page")
+    for name, path in places.completions:
+        yield File(here, path, data.read("completion", name).encode(), "completion")
     yield File(here, places.config, sample.configuration(places), "configuration", once=True)
     if not places.user:
         yield Account(here)

@@ -13,7 +13,7 @@ _UNWRITABLE = frozenset("\"'\\$\n\r\t\0")
 @dataclass(frozen=True)
 class Places:
     """Paths as the installed programs see them; `real` tells where one is for us, which differs below a scratch
-    root."""
+    root. completions: for each shell the name of our file for it, and where it looks for such files."""
 
     root: str
     user: bool
@@ -25,6 +25,7 @@ class Places:
     names: tuple[str, ...]
     default_config: bool
     default_spool: bool
+    completions: tuple[tuple[str, str], ...]
     tmpfiles: str = "/etc/tmpfiles.d/smartrelay.conf"
     sysusers: str = "/etc/sysusers.d/smartrelay.conf"
     runtime: str = "/run/smartrelay"
@@ -66,6 +67,8 @@ def system_places(root: str, config: str, spool: str) -> Places:
         names=("/usr/sbin/sendmail", "/usr/lib/sendmail", "/usr/bin/mailq", "/usr/bin/newaliases"),
         default_config=not config or _absolute(config) == SYSTEM_FILE,
         default_spool=not spool or _absolute(spool) == SYSTEM_SPOOL,
+        # fish looks below /usr/local only where $XDG_DATA_DIRS says so
+        completions=_completions("/usr/local/share", "/etc/fish/completions"),
     )
 
 
@@ -86,6 +89,15 @@ def user_places(root: str, config: str, spool: str) -> Places:
         names=tuple(f"{home}/.local/bin/{name}" for name in ("sendmail", "mailq", "newaliases")),
         default_config=False,
         default_spool=False,
+        completions=_completions(_absolute(shared), _absolute(f"{shared}/fish/vendor_completions.d")),
+    )
+
+
+def _completions(shared: str, fish: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("smartrelay.bash", f"{shared}/bash-completion/completions/smartrelay"),
+        ("_smartrelay", f"{shared}/zsh/site-functions/_smartrelay"),
+        ("smartrelay.fish", f"{fish}/smartrelay.fish"),
     )
 
 

@@ -1,5 +1,6 @@
 """Signing in: one try with the strongest mechanism that both sides have (RFC 4954)."""
 
+from smartrelay.mail.status import printable
 from smartrelay.smtp import sasl
 from smartrelay.smtp.dialogue import LONGEST_LINE, Answer, Phase, Reply, Trouble
 from smartrelay.smtp.wire import Wire
@@ -16,6 +17,7 @@ def sign_in(wire: Wire, offered: str, account: sasl.Account, *, mechanism: str =
         text = f"no usable sign-in; the server offers {offered or 'none'}"
         return Answer(Phase.AUTH, trouble=Trouble.NO_MECHANISM, text=text)
     answer = Answer(Phase.AUTH)
+    wire.hide(account.secret, printable(account.secret), sasl.encoded(account.secret.encode()).decode())
     for name in names:
         answer = _exchange(wire, name, sasl.MECHANISMS[name](account))
         if answer.reply is None or answer.reply.code not in _NOT_THIS_ONE:
@@ -28,6 +30,7 @@ def _exchange(wire: Wire, name: str, exchange: sasl.Mechanism) -> Answer:
     initial = exchange.initial()
     if initial is not None:
         response = sasl.encoded(initial, initial=True)
+        wire.hide(response.decode())
         if len(line) + len(response) + 3 <= sasl.LONGEST_COMMAND:
             line, initial = line + b" " + response, None
     answer = wire.command(Phase.AUTH, line + b"\r\n")
@@ -38,7 +41,9 @@ def _exchange(wire: Wire, name: str, exchange: sasl.Mechanism) -> Answer:
             wire.command(Phase.AUTH, b"*\r\n")
             return Answer(Phase.AUTH, trouble=Trouble.PROTOCOL, text=f"{name} sign-in was cancelled: {error}")
         initial = None
-        answer = wire.command(Phase.AUTH, sasl.encoded(response) + b"\r\n")
+        encoded = sasl.encoded(response)
+        wire.hide(encoded.decode())
+        answer = wire.command(Phase.AUTH, encoded + b"\r\n")
     if answer.good and not exchange.satisfied:
         return Answer(
             Phase.AUTH, trouble=Trouble.PROTOCOL, text=f"the server ended {name} without proving that it knows the password"

@@ -11,7 +11,7 @@ from smartrelay.smtp.dialogue import Answer, Phase
 Listener = Callable[[str, str], None]
 """Told a peer ("host[address]:port") and one printable line of what is said on its connection; called in many threads."""
 
-_HIDDEN = "[hidden]"
+HIDDEN = "[hidden]"
 
 
 class Transcript:
@@ -37,7 +37,7 @@ class Transcript:
             return
         code, lines = answer.reply.code, answer.reply.lines
         if answer.phase is Phase.AUTH and answer.kind == 3:
-            lines = (_HIDDEN,)
+            lines = (HIDDEN,)
         for number, line in enumerate(lines, 1):
             self._tell(f"S: {code}{'-' if number < len(lines) else ' '}{line}".rstrip())
 
@@ -52,6 +52,6 @@ class Transcript:
 def _without_secret(text: str) -> str:
     verb, _, rest = text.partition(" ")
     if verb != "AUTH":
-        return _HIDDEN  # a response to a challenge
+        return HIDDEN  # a response to a challenge
     name, _, initial = rest.partition(" ")
-    return f"AUTH {name} {_HIDDEN}" if initial else f"AUTH {name}"
+    return f"AUTH {name} {HIDDEN}" if initial else f"AUTH {name}"

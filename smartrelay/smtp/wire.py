@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable
 
 from smartrelay.config import Timeouts
 from smartrelay.smtp.dialogue import Answer, BadReply, Dialogue, Phase, Reply, ReplyParser, Trouble
-from smartrelay.smtp.transcript import Transcript
+from smartrelay.smtp.transcript import HIDDEN, Transcript
 
 _READ = 1 << 16
 
 WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 """What a socket raises that cannot do its work at once."""
+
+_SHORTEST_SECRET = 4
+"""Characters of a text that can be told from words of a reply."""
 
 Line = tuple[Phase, bytes]
 
@@ -50,6 +53,7 @@ class Wire:
         self._readable.register(connected, select.POLLIN)
         self.on_wait: Callable[[bool], None] = lambda waited: None
         self.transcript: Transcript | None = None
+        self._hidden: tuple[str, ...] = ()
         # a time limit on the socket would cost two system calls more for each of its calls, and be for each call alone
         connected.setblocking(False)
         if self.tcp:
@@ -198,7 +202,15 @@ class Wire:
             self._spoiled = str(error)
         return True
 
+    def hide(self, *texts: str) -> None:
+        """From here on no reply has these in it, but for challenges: a server that says a secret back would have it in the log,
+        the journal and a notice."""
+        self._hidden += tuple(text for text in texts if len(text) >= _SHORTEST_SECRET)
+
     def _matched(self, reply: Reply) -> Answer:
+        if self._hidden and reply.kind != 3:
+            for text in self._hidden:
+                reply = reply._replace(lines=tuple(line.replace(text, HIDDEN) for line in reply.lines))
         try:
             answer = self.dialogue.received(reply)
         except BadReply as error:

@@ -42,9 +42,9 @@ _BAD_MODES = {"d": _NO_DAEMON, "D": _NO_DAEMON, "l": _NO_DAEMON}
 
 class Options:
     """What one command line asks for. sender: -f as given, None when absent. dot_ends: a lone dot ends the message. passed_on:
-    it did not begin here. only: of a pass, "I", "R" or "S" and what the queue id, a recipient or the sender has in it. quiet:
-    only the exit code tells of errors. at_once: whether the delivery mode asks for an attempt at once, None where none was
-    given. at_keyboard: such an attempt follows."""
+    it did not begin here. format: whose layout a listing has, "" for the usual one. only: of a pass, "I", "R" or "S" and what
+    the queue id, a recipient or the sender has in it. quiet: only the exit code tells of errors. at_once: whether the delivery
+    mode asks for an attempt at once, None where none was given. at_keyboard: such an attempt follows."""
 
     __slots__ = (
         "at_keyboard",
@@ -52,6 +52,7 @@ class Options:
         "config",
         "dot_ends",
         "envid",
+        "format",
         "from_header",
         "full_name",
         "mode",
@@ -79,7 +80,7 @@ class Options:
         self.at_once: bool | None = None
         self.at_keyboard = False
         self.notify = self.ret = self.envid = ""
-        self.config = self.spool = ""
+        self.config = self.spool = self.format = ""
         self.operands: list[str] = []
 
 
@@ -116,7 +117,7 @@ def _long(options: Options, word: str, words: list[str]) -> None:
     if name in ("--version", "--help"):
         options.mode = name[2:]
         return
-    if name not in ("--config", "--spool"):
+    if name not in ("--config", "--spool") and (name != "--format" or options.mode != LIST):
         raise UsageError(f"unknown option {name!a}")
     if not equals:
         if not words:

@@ -91,7 +91,8 @@ def _enter(found: settings.Settings) -> NotTheOwner | None:
 
 def report(error: Exception) -> None:
     """Tells the log of an exception that nobody foresaw."""
-    from smartrelay.maillog import MailLog, open_sink
+    from smartrelay.maillog import MailLog
+    from smartrelay.sinks import open_sink
 
     MailLog(open_sink("submit")).error(f"a bug of smartrelay: {type(error).__name__}: {error}; a message was not accepted")
 

@@ -447,6 +447,27 @@ def test_a_no_is_one_attempt_with_one_mechanism(smtp_server: Start, code: int) -
     assert judgement.scope is (Scope.HOST if code in (421, 454) else Scope.ACCOUNT)
 
 
+@pytest.mark.parametrize("mechanism", ["plain", "login"])
+def test_a_secret_that_the_server_says_back_is_hidden(smtp_server: Start, mechanism: str) -> None:
+    """As it is, as replies show it, and as it went over the wire; but not in a challenge."""  # A-138
+    password = "two  words for h\u00f6nig"
+    plain = base64.b64encode(f"\0{USER}\0{password}".encode())
+    forms = ["two words for h?nig", base64.b64encode(password.encode()).decode(), plain.decode()]
+
+    def on(point: str, argument: bytes, session: Session) -> bytes | None:
+        if point in ("GREETING", "EHLO", "QUIT"):
+            return None
+        if mechanism == "login" and len(session.commands) < 4:
+            return b"334 " + forms[1].encode()
+        return b"535 5.7.8 you said " + " and ".join((password, *forms)).encode()
+
+    server = smtp_server(keywords=["AUTH PLAIN LOGIN"], on=on)
+    answer = sign_in(server, mechanism, password=password)
+    assert answer.reply is not None
+    assert answer.reply.text.startswith("535 5.7.8 you said [hidden] and [hidden] and [hidden] and ")
+    assert (forms[2] in answer.reply.text) is (mechanism == "login"), "which never sends it so"
+
+
 @pytest.mark.parametrize("code", [504, 534])
 def test_a_mechanism_that_is_not_for_us_is_followed_by_the_next(smtp_server: Start, code: int) -> None:  # A-134
     replies = {"AUTH CRAM": b"%d no" % code, "AUTH PLAIN": b"%d no" % code}

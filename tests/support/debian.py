@@ -25,16 +25,19 @@ ROOTS = {
     "clients": ("swaks", "git-email", "libmailtools-perl"),
     "dma": ("dma",),
     "exim": ("exim4-daemon-light", "libnss-wrapper"),
+    "logs": ("pflogsumm", "libdate-calc-perl"),
+    "monitoring": ("monitoring-plugins-standard", "monitoring-plugins-common"),
     "msmtp": ("msmtp",),
     "nsd": ("nsd",),
     "nullmailer": ("nullmailer",),
     "opensmtpd": ("opensmtpd",),
     "opensmtpd-7": ("opensmtpd", "libc6"),
     "postfix": ("postfix", "libnss-wrapper"),
+    "shells": ("bash-completion", "zsh", "zsh-common", "fish", "fish-common"),
     "unbound": ("unbound",),
 }
 
-FOR_TESTS = ("callers", "clients", "exim", "nsd", "opensmtpd-7", "postfix", "unbound")
+FOR_TESTS = ("callers", "clients", "exim", "logs", "monitoring", "nsd", "opensmtpd-7", "postfix", "shells", "unbound")
 """Fetched beforehand; the others are the benchmarks' rivals, and fetched when one runs."""
 
 # Those that are not taken from this machine's release, with libraries from this one down to libc: OpenSMTPD before 7 cannot
