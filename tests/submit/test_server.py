@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -236,7 +236,7 @@ def test_a_port_of_another_user_is_theirs() -> None:
         with subprocess.Popen([*become, sys.executable, "-c", script, str(port)], stdin=subprocess.PIPE) as process:
             accepted, (address, their_port) = listener.accept()
             with accepted:
-                assert peer.owner(address, their_port, port) == 4711
+                assert peer.owner((address, their_port), ("127.0.0.1", port)) == 4711
             process.communicate()
 
 
@@ -329,3 +329,50 @@ def test_where_there_is_not_plenty_a_user_has_as_much_as_is_left_for_all(tmp_pat
 def test_where_there_is_plenty_nobody_looks(tmp_path: os.PathLike[str], clock: FakeClock) -> None:
     found = fairness(f"{tmp_path}", clock, max_message_size=1)
     found.room(USER, 1 << 20, written=True)
+
+
+@pytest.mark.as_another_user
+def test_a_connection_of_another_user_from_the_same_port_lends_nobody_its_name() -> None:
+    """It goes to the same port of another address; both begin where the two users agree, or where one of them sees it."""
+    script = (
+        "import socket, sys\nheld = []\n"
+        "for line in sys.stdin:\n"
+        " c = socket.socket(); c.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); held.append(c)\n"
+        " c.bind(('127.0.0.1', int(line))); c.connect(('127.0.0.1', int(sys.argv[1]))); print(flush=True)\n"
+    )
+    become = ["setpriv", "--reuid=4711", "--regid=4711", "--clear-groups"]
+    with socket.create_server(("127.0.0.1", 0)) as ours, ExitStack() as held:
+        port = ours.getsockname()[1]
+        elsewhere = held.enter_context(socket.create_server(("127.0.0.2", port)))
+        command = [*become, sys.executable, "-c", script, str(port)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hostile:
+            assert hostile.stdin is not None and hostile.stdout is not None
+            for _ in range(20):
+                victim = held.enter_context(socket.socket())
+                victim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                victim.bind(("127.0.0.1", 0))
+                victim.connect(("127.0.0.2", port))
+                held.enter_context(elsewhere.accept()[0])
+                print(victim.getsockname()[1], file=hostile.stdin, flush=True)
+                hostile.stdout.readline()
+                caller = peer.caller(held.enter_context(ours.accept()[0]))
+                assert caller is not None and caller.uid == 4711
+            hostile.communicate()
+
+
+@pytest.mark.as_another_user
+@pytest.mark.parametrize(("family", "to"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:127.0.0.1")])
+def test_a_port_for_both_families_tells_users_apart(family: int, to: str) -> None:  # F-024
+    script = (
+        "import socket, sys; c = socket.socket(int(sys.argv[1])); c.connect((sys.argv[2], int(sys.argv[3]))); sys.stdin.read()"
+    )
+    become = ["setpriv", "--reuid=4711", "--regid=4711", "--clear-groups"]
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+        command = [*become, sys.executable, "-c", script, str(int(family)), to, str(listener.getsockname()[1])]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+            accepted, _ = listener.accept()
+            with accepted:
+                caller = peer.caller(accepted)
+            assert caller is not None
+            assert (caller.uid, caller.literal) == (4711, "[127.0.0.1]")
+            process.communicate()
