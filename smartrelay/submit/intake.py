@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 _MOST_HOPS = 100
 """Received fields from which on a message is taken to go round in a loop (RFC 5321 section 6.3)."""
 
-_STEP = 1 << 20
-"""Octets of a message after which it is asked again whether there is room: many may be on their way at once."""
-
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
 _LONGEST_NAME = 255
 
@@ -76,16 +73,14 @@ class _Received(Submission):
 
     fairness: "Fairness | None" = None
     refusal: "NotTheOwner | None" = None
-    _unchecked = 0
 
     def write(self, piece: bytes | bytearray) -> None:
-        super().write(piece)
-        self._unchecked += len(piece)
-        if self._unchecked >= _STEP and self.refusal is None:
-            octets, self._unchecked = self._unchecked, 0
-            check_space(self.settings)
+        if self._draft is not None and self.refusal is None:
+            # many may be on their way at once
+            check_space(self.settings, len(piece))
             if self.fairness is not None:
-                self.fairness.room(self.uid, octets, written=True)
+                self.fairness.room(self.uid, len(piece))
+        super().write(piece)
 
     def _judge(self, found: list[header.Field]) -> None:
         if sum(name == b"received" for name, _ in found) >= _MOST_HOPS:

@@ -46,7 +46,7 @@ def owner(there: tuple[str, int], here: tuple[str, int]) -> int:
             # of a socket that its program has closed the kernel says that it is root's
             wanted = f": {_in_hexadecimal(there, mapped)} {_in_hexadecimal(here, mapped)} {_ESTABLISHED} ".encode("ascii")
             # there may be a hundred thousand lines
-            before, found, rest = text.partition(wanted)
+            _, found, rest = text.partition(wanted)
             if found:
                 return int(rest.split(maxsplit=4)[3])
     return NOBODY

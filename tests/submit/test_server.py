@@ -311,24 +311,24 @@ def test_a_rate_is_read_as_the_strict_reader_reads_it(text: str, expected: objec
 def test_where_there_is_not_plenty_a_user_has_as_much_as_is_left_for_all(tmp_path: os.PathLike[str], clock: FakeClock) -> None:
     spool = new_spool(os.fspath(tmp_path))
     one = put(Queue(spool), text=b"x" * 3_000_000)
-    size = os.stat(f"{spool}/new/{one}").st_size
-    assert taken(spool) == {os.getuid(): size}
+    size = os.stat(f"{spool}/new/{one}").st_blocks * 512
+    assert {uid: (share.octets, share.files) for uid, share in taken(spool).items()} == {os.getuid(): (size, 1)}
     space = os.statvfs(spool)
     free = space.f_bavail * space.f_frsize
     # what other programs write meanwhile must not matter: half of all that is free is a long way from both bounds
     found = Fairness(settings(spool, min_free_space=free - (40 << 20), max_message_size=50 << 20), frozenset(), clock)
-    found.room(USER, 1 << 20)
+    found.message(USER, 1 << 20)
+    with pytest.raises(NoSpace, match="no room for it above min_free_space"):
+        found.message(USER, 200 << 20)
+    found.room(USER, 15 << 20)
     with pytest.raises(NoSpace, match="uid 1001 has its share"):
-        found.room(USER, 200 << 20)
-    found.room(USER, 15 << 20, written=True)
-    with pytest.raises(NoSpace):
         found.room(USER, 30 << 20)
     found.room(OTHER, 15 << 20)
 
 
 def test_where_there_is_plenty_nobody_looks(tmp_path: os.PathLike[str], clock: FakeClock) -> None:
     found = fairness(f"{tmp_path}", clock, max_message_size=1)
-    found.room(USER, 1 << 20, written=True)
+    found.room(USER, 1 << 20)
 
 
 @pytest.mark.as_another_user
