@@ -38,7 +38,8 @@ class TooFast(TryAgain):
 
 
 class Fairness:
-    """The shares of all users. clock: seconds, monotonic."""
+    """The shares of all users. clock: seconds, monotonic. large_header: held by who completes one; it takes seconds and a
+    hundred times its length, so one at a time."""
 
     MOST_CONNECTIONS = 50
     """Of one user, at once."""
@@ -46,6 +47,7 @@ class Fairness:
     def __init__(self, settings: Settings, exempt: frozenset[int], clock: "Callable[[], float]") -> None:
         self._exempt = exempt
         self._clock = clock
+        self.large_header = threading.Lock()
         self._lock = threading.Lock()
         self._connections: dict[int, int] = {}
         self._rate = parse_rate(settings.submit_rate)

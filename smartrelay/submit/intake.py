@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _MOST_HOPS = 100
 """Received fields from which on a message is taken to go round in a loop (RFC 5321 section 6.3)."""
 
+_LARGE = 1 << 16
+"""Octets from which on a header is a large one."""
+
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
 _LONGEST_NAME = 255
 
@@ -81,6 +84,13 @@ class _Received(Submission):
             if self.fairness is not None:
                 self.fairness.room(self.uid, len(piece))
         super().write(piece)
+
+    def _open(self) -> None:
+        if self.fairness is None or len(self._text) <= _LARGE:
+            super()._open()
+            return
+        with self.fairness.large_header:
+            super()._open()
 
     def _judge(self, found: list[header.Field]) -> None:
         if sum(name == b"received" for name, _ in found) >= _MOST_HOPS:

@@ -168,3 +168,27 @@ ready(number)
     with Attack(people.mallory, script, small_disk.door) as attack:
         assert 50 < int(attack.hear()) < 350
     send(small_disk, people.alice)
+
+
+def test_the_largest_headers_of_many_at_once_take_no_more_memory_than_one(hall: Hall, people: People) -> None:  # F-053
+    """And nobody waits for all of them."""
+    script = """
+held = [connect(sys.argv[1]) for _ in range(8)]
+for c in held:
+    hear(c)
+    say(c, b"EHLO c\\r\\n")
+    say(c, b"MAIL FROM:<a@b>\\r\\nRCPT TO:<c@d>\\r\\nDATA\\r\\n", 3)
+    c.sendall(b"a:\\r\\n" * 200_000)
+for c in held:
+    c.sendall(b"\\r\\n.\\r\\n")
+ready()
+ready(" ".join(hear(c).decode() for c in held))
+"""
+    send(hall, people.alice)
+    with Attack(people.mallory, script, hall.door) as attack:
+        attack.hear()
+        send(hall, people.alice)
+        assert attack.hear().count("queued as") == 8
+    with open(f"/proc/{hall.process.pid}/status", encoding="ascii") as file:
+        peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+    assert peak < 160 << 10
