@@ -65,7 +65,7 @@ def ready(what=""):
 
     def __init__(self, user: pwd.struct_passwd, script: str, *arguments: str) -> None:
         become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        command = [*become, sys.executable, "-c", self.BEGIN + script, *arguments]
+        command = ["setsid", *become, sys.executable, "-c", self.BEGIN + script, *arguments]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def hear(self) -> str:
@@ -192,3 +192,22 @@ ready(" ".join(hear(c).decode() for c in held))
     with open(f"/proc/{hall.process.pid}/status", encoding="ascii") as file:
         peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
     assert peak < 160 << 10
+
+
+def test_a_flood_of_connections_lets_others_in_all_the_same(hall: Hall, people: People) -> None:
+    """Who has all connections that one may have, and knocks again and again."""
+    script = """
+held = [connect(sys.argv[1]) for _ in range(60)]
+for _ in range(3):
+    if not os.fork():
+        while True:
+            connect(sys.argv[1]).close()
+ready()
+sys.stdin.read()
+os.killpg(0, 9)
+"""
+    with Attack(people.mallory, script, hall.door) as attack:
+        attack.hear()
+        for _ in range(3):
+            send(hall, people.alice)
+    assert len(hall.ids("new")) == 3
