@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.e2e.commands import SENDMAIL
 from tests.e2e.test_ownership import Host, host
 from tests.e2e.test_sockets import TEXT, Hall, hall
 from tests.support.process import NOBODY
@@ -211,3 +212,26 @@ os.killpg(0, 9)
         for _ in range(3):
             send(hall, people.alice)
     assert len(hall.ids("new")) == 3
+
+
+def test_a_set_uid_program_is_not_led_by_its_callers_environment(hall: Hall, people: People) -> None:
+    """What it sends as root goes where root's mail goes, and says who called it."""
+    mallory = people.mallory
+    own = f"{mallory.pw_dir}/spool"
+    os.mkdir(own, 0o700)
+    os.chown(own, mallory.pw_uid, mallory.pw_gid)
+    environment = {**hall.environment, "SMARTRELAY_SPOOL": own, "SMARTRELAY_HOSTNAME": "evil.example", "NAME": "root"}
+    become = ["setpriv", f"--ruid={mallory.pw_uid}", "--euid=0", "--clear-groups"]
+    with open(hall.config, encoding="utf-8") as file:
+        text = file.read()
+    with open(hall.config, "w", encoding="utf-8") as file:
+        file.write(f'spool = "{hall.spool}"\n{text}')
+    for mode in (["you@b.example"], ["-bs"]):
+        talk = b"EHLO c\nMAIL FROM:<a@b>\nRCPT TO:<c@d>\nDATA\nx\n.\nQUIT\n"
+        command = [*become, SENDMAIL, "--config", hall.config, *mode]
+        subprocess.run(command, input=talk, env=environment, check=True, capture_output=True)
+    assert os.listdir(own) == []
+    found = hall.ids("new")
+    assert [hall.envelope(one).uid for one in found] == [mallory.pw_uid] * 2
+    assert all(b"evil.example" not in hall.text(one) for one in found)
+    assert b"\nFrom: root" not in hall.text(found[0])
