@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from smartrelay.errors import NoSpace
+from smartrelay.errors import CannotCreate, NoSpace
 from smartrelay.settings import Settings
 from smartrelay.spool.queue import Queue
 from smartrelay.submit import listening, peer
@@ -376,3 +376,53 @@ def test_a_port_for_both_families_tells_users_apart(family: int, to: str) -> Non
             assert caller is not None
             assert (caller.uid, caller.literal) == (4711, "[127.0.0.1]")
             process.communicate()
+
+
+# The way to the socket.
+
+
+@pytest.mark.parametrize("kind", ["file", "link to a file", "directory"])
+def test_what_is_no_socket_is_left_where_it_is(tmp_path: os.PathLike[str], kind: str) -> None:
+    path, other = f"{os.fspath(tmp_path)}/submit.sock", f"{os.fspath(tmp_path)}/other"
+    if kind == "directory":
+        os.mkdir(path)
+    for name in (path, other) if kind == "file" else (other,):
+        with open(name, "w", encoding="ascii") as file:
+            file.write("precious")
+    if kind == "link to a file":
+        os.symlink(other, path)
+    with pytest.raises(CannotCreate, match=r"cannot listen at .*submit\.sock: Address already in use"):
+        listening.open_all(path, ())
+    assert os.path.lexists(path)
+    assert os.path.islink(path) == (kind == "link to a file")
+
+
+def test_a_link_in_the_sockets_place_is_not_followed(tmp_path: os.PathLike[str]) -> None:
+    """Whoever may write to its directory could have the mode of any file changed."""
+    path, secret = f"{os.fspath(tmp_path)}/submit.sock", f"{os.fspath(tmp_path)}/secret"
+    os.symlink(secret, path)
+    with pytest.raises(CannotCreate):
+        listening.open_all(path, ())
+    assert not os.path.exists(secret)
+
+
+def test_the_mode_of_the_socket_is_there_from_the_beginning(tmp_path: os.PathLike[str]) -> None:
+    path, before = f"{os.fspath(tmp_path)}/submit.sock", os.umask(0o027)
+    try:
+        (listener,) = listening.open_all(path, ())
+        listener.close()
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    assert os.stat(path).st_mode & 0o7777 == 0o666
+
+
+def test_a_socket_that_nobody_listens_at_any_more_makes_way(tmp_path: os.PathLike[str]) -> None:
+    path = f"{os.fspath(tmp_path)}/submit.sock"
+    for _ in range(2):
+        (listener,) = listening.open_all(path, ())
+        listener.close()
+    (listener,) = listening.open_all(path, ())
+    with pytest.raises(CannotCreate, match="Address already in use"):
+        listening.open_all(path, ())
+    listener.close()
