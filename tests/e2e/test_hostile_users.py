@@ -6,6 +6,7 @@ The sockets are opened by systemd-socket-activate, as a socket unit does it.
 
 import os
 import pwd
+import smtplib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from tests.e2e.commands import SENDMAIL
 from tests.e2e.test_ownership import Host, host
 from tests.e2e.test_sockets import TEXT, Hall, hall
 from tests.support.process import NOBODY
+from tests.support.smtp_talk import until
 from tests.support.users import users
 
 __all__ = ["hall", "host"]  # the fixtures
@@ -39,7 +41,7 @@ def people(host: Host) -> Iterator[People]:
 
 class Attack:
     """A Python program that runs as this user, with the names `connect(path or port)` and `say(connection, text, replies)` in
-    it. Leaving the block ends its standard input, and waits."""
+    it, in a process group of its own. Leaving the block ends its standard input, and waits."""
 
     BEGIN = """\
 import os, select, socket, sys
@@ -66,7 +68,7 @@ def ready(what=""):
 
     def __init__(self, user: pwd.struct_passwd, script: str, *arguments: str) -> None:
         become = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        command = ["setsid", *become, sys.executable, "-c", self.BEGIN + script, *arguments]
+        command = ["timeout", "60", *become, sys.executable, "-c", self.BEGIN + script, *arguments]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def hear(self) -> str:
@@ -77,7 +79,9 @@ def ready(what=""):
     def __enter__(self) -> "Attack":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self.process.terminate()
         self.process.communicate()
 
 
@@ -235,3 +239,162 @@ def test_a_set_uid_program_is_not_led_by_its_callers_environment(hall: Hall, peo
     assert [hall.envelope(one).uid for one in found] == [mallory.pw_uid] * 2
     assert all(b"evil.example" not in hall.text(one) for one in found)
     assert b"\nFrom: root" not in hall.text(found[0])
+
+
+# Whose mail it is.
+
+
+def test_what_a_user_writes_makes_them_nobody_else(hall: Hall, people: People) -> None:
+    """E-020: neither in the envelope nor in the first Received field, whatever is claimed."""
+    claims = (
+        b'Smartrelay-Envelope: {"v":1,"uid":0,"sender":"root@a.example"}\n'
+        b"Received: from localhost (userid 0)\n\tby client.a.example (smartrelay) with ESMTP\n\tid 1; now\n"
+        b"Subject: x\n\nhello\n"
+    )
+    talk = (
+        b"EHLO x(userid\tEHLO x\nEHLO x(userid-0)\nMAIL FROM:<root@a.example>\nRCPT TO:<you@b.example>\nDATA\n"
+        + claims
+        + b".\n"
+    )
+    by = hall.by(people.mallory.pw_uid)
+    found = [by.enqueue(claims, "-f", "root@a.example", "-F", "root\nBcc: x@y", "you@b.example")]
+    assert by.sendmail(talk, "-bs").code == 0
+    with Attack(people.mallory, "c = connect(int(sys.argv[1]))\nhear(c)\n" + SEND, str(hall.port)) as attack:
+        attack.hear()
+    found += set(hall.ids("new")) - set(found)
+    assert len(found) == 3
+    for one in found:
+        assert hall.envelope(one).uid == people.mallory.pw_uid
+        first = hall.text(one).partition(b"\n\t")[0]
+        assert first.startswith(b"Received: from ") and first.endswith(b"(userid %d)" % people.mallory.pw_uid)
+        assert b"userid 0" not in first
+        assert b"\nBcc:" not in hall.text(one)
+
+
+SEND = """
+for text in (b"EHLO x(userid-0)\\r\\n", b"MAIL FROM:<root@a.example>\\r\\n", b"RCPT TO:<you@b.example>\\r\\n", b"DATA\\r\\n"):
+    say(c, text)
+ready(say(c, b"Received: from x (userid 0)\\r\\nSubject: x\\r\\n\\r\\nhello\\r\\n.\\r\\n"))
+"""
+
+
+def test_a_connection_is_of_who_made_it_whoever_has_it_then(hall: Hall, people: People) -> None:
+    """Mallory can give hers away; nobody can get Alice's name by it."""
+    script = f"""
+ours, theirs = socket.socketpair()
+if not os.fork():
+    os.setgid(int(sys.argv[3])); os.setuid(int(sys.argv[3]))
+    c = connect(sys.argv[1])
+    socket.send_fds(ours, [b"x"], [c.fileno()])
+    os._exit(0)
+os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
+c = socket.socket(fileno=socket.recv_fds(theirs, 1, 1)[1][0])
+hear(c)
+{SEND}"""
+    for user, giver in ((people.alice, people.mallory), (people.mallory, people.alice)):
+        with Attack(pwd.getpwuid(0), script, hall.door, str(user.pw_uid), str(giver.pw_uid)) as attack:
+            one = attack.hear().rpartition(" ")[2]
+        assert hall.envelope(one).uid == giver.pw_uid
+
+
+def test_no_display_is_led_by_what_a_user_sends(hall: Hall, people: People) -> None:
+    """Terminal escapes, line ends and marks that turn the writing round reach no list, no log, no address."""
+    evil = "\x1b]0;pwned\x07\x1b[2J\r\u202e\x9b31m"
+    text = f"Message-ID: <{evil}@x>\nSubject: {evil}\nX: \nFrom: {evil} <a@b>\n\nhello\n".encode()
+    hall.by(people.mallory.pw_uid)
+    one = hall.enqueue(text, "-F", evil, "-V", "id", "you@b.example")
+    for address in (f"{evil}@b.example", f'"{evil}"@b.example', f"x@{evil}", 'a"\n"@b'):
+        assert hall.sendmail(TEXT, "-f", address, "you@b.example").code == 65
+        assert hall.sendmail(TEXT, "--", address).code == 65
+    talk = f"EHLO {evil}\nEHLO x\x1b\nMAIL FROM:<{evil}@b>\nMAIL FROM:<a@b>\nRCPT TO:<{evil}@b>\nQUIT\n".encode()
+    replies = hall.sendmail(talk, "-bs").output
+    assert not any((octet < 32 and octet not in b"\r\n") or octet > 126 for octet in replies)
+    hall.configure('[[relay]]\nhosts = ["smtp+notls://127.0.0.1:1"]\n', top=f'submit_socket = "{hall.door}"')
+    results = [
+        hall.by(0).run(*words) for words in (["flush"], ["queue", "list"], ["queue", "show", one], ["flush", "--dry-run"])
+    ]
+    shown = "".join(result.output.decode() + result.errors for result in results)
+    assert one in shown
+    assert not any((char < " " and char not in "\n\t") or "\x7f" <= char <= "\x9f" or char == "\u202e" for char in shown)
+
+
+# Others.
+
+
+def test_a_client_that_dies_at_any_step_leaves_nothing(hall: Hall, people: People) -> None:  # F-015
+    script = """
+import signal
+steps = [b"", b"EH", b"EHLO c\\r\\n", b"MAIL FROM:<a@b>\\r\\n", b"RCPT TO:<c@d>\\r\\n", b"DATA\\r\\n", b"Subject: x\\r\\n",
+    b"\\r\\nhello\\r\\n", b"x" * 200_000, b"\\r\\n.", b"\\r"]
+for end in range(len(steps) + 1):
+    for how in ("exit", "close", "half", "reset"):
+        pid = os.fork()
+        if not pid:
+            c = connect(sys.argv[1])
+            if how == "reset":
+                c = connect(int(sys.argv[2]))
+                c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\\1\\0\\0\\0\\0\\0\\0\\0")
+            hear(c)
+            for number, step in enumerate(steps[:end]):
+                say(c, step, int(number in (2, 3, 4, 5)))
+            if how == "half":
+                c.shutdown(socket.SHUT_WR)
+            if how != "exit":
+                c.close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(pid, 0)
+ready()
+"""
+    with Attack(people.mallory, script, hall.door, str(hall.port)) as attack:
+        attack.hear()
+        send(hall, people.alice)
+    until(lambda: os.listdir(f"{hall.spool}/tmp") == [])
+    assert len(hall.ids("new")) == 1
+
+
+def test_callers_that_never_end_hold_nobody_up(hall: Hall, people: People) -> None:
+    """They say nothing, half of a line, a line without end; they never read; they announce what never comes."""
+    script = """
+BEGIN = b"EHLO c\\r\\nMAIL FROM:<a@b>\\r\\nRCPT TO:<c@d>\\r\\n"
+DATA = BEGIN + b"DATA\\r\\n"
+kinds = [
+    b"",
+    b"EHLO",
+    b"NOOP " * 100_000,
+    DATA + b"x: " + b"x" * 500_000,
+    DATA + b"From \\n" * 50_000,
+    DATA + b"\\r\\n" + b"x" * 2_000_000,
+    BEGIN + b"BDAT 99999999999999999999\\r\\nx",
+    BEGIN + b"RCPT TO:<c@d>\\r\\n" * 100_000,
+    BEGIN + b"BDAT 0\\r\\n" * 100_000,
+    b"HELP\\r\\n" * 90 + b"EHLO",
+]
+held = []
+for number in range(45):
+    c = connect(sys.argv[1])
+    c.setblocking(False)
+    held.append(c)
+    try:
+        c.send(kinds[number % len(kinds)])
+    except OSError:
+        pass
+def drip():
+    while True:
+        for number, c in enumerate(held):
+            try:
+                c.send(kinds[number % len(kinds)][-2000:] or b"\\0")
+            except OSError:
+                pass
+        if select.select([0], [], [], 0.01)[0]:
+            return
+ready()
+drip()
+"""
+    with Attack(people.mallory, script, hall.door) as attack:
+        attack.hear()
+        for _ in range(5):
+            send(hall, people.alice)
+            assert hall.by(0).sendmail(b"EHLO c\nQUIT\n", "-bs").code == 0
+        with smtplib.SMTP("127.0.0.1", hall.port, timeout=20) as client:
+            client.sendmail("me@a.example", ["you@b.example"], b"x")
+    assert len(hall.ids("new")) == 6

@@ -26,7 +26,7 @@ def users(home: str, *full_names: str) -> "Iterator[list[pwd.struct_passwd]]":
     finally:
         with _alone():
             for name in names:
-                subprocess.run(["userdel", name], check=False, capture_output=True)
+                subprocess.run(["userdel", "--force", name], check=False, capture_output=True)
 
 
 @contextmanager
