@@ -5,6 +5,7 @@ import os
 import pwd
 import secrets
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,31 @@ def users(home: str, *full_names: str) -> "Iterator[list[pwd.struct_passwd]]":
         with _alone():
             for name in names:
                 subprocess.run(["userdel", "--force", name], check=False, capture_output=True)
+
+
+_OPEN = """\
+set -e
+mount --bind "$0" "$1"
+mount -t tmpfs -o mode=0755 tmpfs "$2"
+mkdir -p "$0"
+mount --bind "$1" "$0"
+shift 2
+exec "$@"
+"""
+
+
+def way_to_python(folder: str) -> list[str]:
+    """What to put before a command whose user, and all that it starts, must reach this interpreter: nothing, or where it lies
+    in a closed directory, a mount namespace in which that is open, and empty but for the interpreter. folder: a new one that is
+    needed for it."""
+    closed, path = "", sys.base_prefix
+    while path != "/":
+        closed = closed if os.stat(path).st_mode & 0o001 else path
+        path = os.path.dirname(path)
+    if not closed:
+        return []
+    os.mkdir(folder)
+    return ["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", _OPEN, sys.base_prefix, folder, closed]
 
 
 @contextmanager
