@@ -426,3 +426,26 @@ def test_a_socket_that_nobody_listens_at_any_more_makes_way(tmp_path: os.PathLik
     with pytest.raises(CannotCreate, match="Address already in use"):
         listening.open_all(path, ())
     listener.close()
+
+
+def test_who_comes_as_a_server_ends_is_served_by_the_next(tmp_path: os.PathLike[str], clock: FakeClock) -> None:
+    """What a socket unit does: the sockets stay, and one process follows the other."""
+    spool, path = new_spool(os.fspath(tmp_path)), f"{os.fspath(tmp_path)}/submit.sock"
+    listeners = listening.open_all(path, ())
+    bugs: list[Exception] = []
+    first = Server(listeners, settings(spool), os.getuid(), bugs.append, idle=30, clock=clock)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        connection.sendall(MESSAGE + b"x\r\n.\r\n")
+        clock.advance(31)
+        first.run()
+        last = Server(listeners, settings(spool), os.getuid(), bugs.append)
+        thread = threading.Thread(target=last.run)
+        thread.start()
+        talk = Talk(connection.fileno(), connection.fileno())
+        assert [talk.hear()[:3] for _ in range(6)] == ["220", "250", "250", "250", "354", "250"]
+        last.stop()
+        thread.join(20)
+    listeners[0].close()
+    assert len(files(spool)["new"]) == 1
+    assert bugs == []
