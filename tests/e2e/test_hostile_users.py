@@ -17,7 +17,7 @@ import pytest
 from tests.e2e.commands import SENDMAIL
 from tests.e2e.test_ownership import Host, host
 from tests.e2e.test_sockets import TEXT, Hall, hall
-from tests.support.process import NOBODY
+from tests.support.process import NOBODY, free_port
 from tests.support.smtp_talk import until
 from tests.support.users import users
 
@@ -276,6 +276,36 @@ for text in (b"EHLO x(userid-0)\\r\\n", b"MAIL FROM:<root@a.example>\\r\\n", b"R
     say(c, text)
 ready(say(c, b"Received: from x (userid 0)\\r\\nSubject: x\\r\\n\\r\\nhello\\r\\n.\\r\\n"))
 """
+
+
+def all_say_who_they_are(hall: Hall, people: People) -> None:
+    """Both users and root, by the command, on the socket and on the port."""
+    root = pwd.getpwuid(0)
+    names = {people.alice: b"Alice Smith", people.mallory: b'"Mallory \\"root\\" <root@b.example>"', root: b""}
+    for user, name in names.items():
+        one = send(hall, user, text=b"Subject: x\n\n")
+        assert hall.envelope(one).uid == user.pw_uid
+        assert hall.envelope(one).reverse_path == f"{user.pw_name}@a.example"
+        assert b"\nFrom: %s <%s@a.example>\n" % (name, user.pw_name.encode()) in hall.text(one) or user is root
+        for where in (repr(hall.door), str(hall.port)):
+            with Attack(user, f"c = connect({where})\nhear(c)\n{SEND}") as talk:
+                one = talk.hear().rpartition(" ")[2]
+            assert hall.envelope(one).uid == user.pw_uid
+            assert b"(userid %d)\n" % user.pw_uid in hall.text(one).partition(b"\tby ")[0]
+
+
+def test_users_and_root_at_a_socket_unit(hall: Hall, people: People) -> None:  # E-020
+    all_say_who_they_are(hall, people)
+
+
+def test_users_and_root_at_a_loop_of_passes(host: Host, people: People) -> None:  # E-020
+    host.__class__ = Hall
+    assert isinstance(host, Hall)
+    host.door, host.port = f"{host.folder}/run/submit.sock", free_port()
+    host.configure(f'[submit]\nlisten = ["127.0.0.1:{host.port}"]\n', top=f'submit_socket = "{host.door}"')
+    with host.by(0).start("flush", "--every", "1h", "--listen") as running:
+        until(lambda: os.path.exists(host.door) or running.ended)
+        all_say_who_they_are(host, people)
 
 
 def test_a_connection_is_of_who_made_it_whoever_has_it_then(hall: Hall, people: People) -> None:
