@@ -236,7 +236,8 @@ def test_a_port_of_another_user_is_theirs() -> None:
         with subprocess.Popen([*become, sys.executable, "-c", script, str(port)], stdin=subprocess.PIPE) as process:
             accepted, (address, their_port) = listener.accept()
             with accepted:
-                assert peer.owner((address, their_port), ("127.0.0.1", port)) == 4711
+                there, here = (address, their_port), ("127.0.0.1", port)
+                assert peer.owner(there, here) == peer.by_question(there, here) == peer.by_table(there, here) == 4711
             process.communicate()
 
 
@@ -370,9 +371,11 @@ def test_a_port_for_both_families_tells_users_apart(family: int, to: str) -> Non
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
         command = [*become, sys.executable, "-c", script, str(int(family)), to, str(listener.getsockname()[1])]
         with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-            accepted, _ = listener.accept()
+            accepted, (_, their_port, *_) = listener.accept()
             with accepted:
                 caller = peer.caller(accepted)
+                there, here = ("127.0.0.1", their_port), ("127.0.0.1", listener.getsockname()[1])
+                assert peer.by_question(there, here) == peer.by_table(there, here) == 4711
             assert caller is not None
             assert (caller.uid, caller.literal) == (4711, "[127.0.0.1]")
             process.communicate()
