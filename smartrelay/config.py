@@ -6,7 +6,6 @@ judged by their own rooms (`routing.relays`, `secret`).
 An idle pass reads it too: named tuples, because a dataclass takes eight times as long to make, half a Python start for all.
 """
 
-import os
 import tomllib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -154,7 +153,7 @@ def load(file: str = "", spool: str = "") -> Config:
     reader = _Reader(found.file)
     top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "mx", "timeouts", "submit", "alert"))
     relays = _relays(reader, table)
-    forced = os.environ.get(RELAY_VARIABLE)
+    forced = settings.environment(RELAY_VARIABLE)
     if forced:
         relays = (Relay("environment", ((forced,),), f"${RELAY_VARIABLE}"),)
     queue = reader.section(_sub(reader, table, "queue"), "[queue] ", _QUEUE)

@@ -149,12 +149,13 @@ class Submission:
         text = self._text
         text += piece
         if not self._started:
-            if len(text) < 8:
-                return False  # too short to tell a `From ` line
             cut = header.without_from_line(text)
-            if cut < len(text):
-                del text[:cut]
-                self._started = True
+            rest = len(text) - cut
+            # those that are whole are dropped at once: there may be any number of them
+            del text[: cut if rest else text.rfind(b"\n") + 1]
+            if 0 < rest < 8:
+                return False  # too short to tell a `From ` line
+            self._started = bool(rest)
         if self._started and self._boundary.found(text, eof=False):
             return True
         if len(text) > header.LONGEST_HEADER:
