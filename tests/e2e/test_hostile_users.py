@@ -133,23 +133,29 @@ for c in held:
         say(c, b"DATA\\r\\n")
 line = b"x" * 998 + b"\\r\\n"
 text = b"Subject: x\\r\\n\\r\\n" + line * (size // 1000)
+def free():
+    space = os.statvfs(sys.argv[4])
+    return space.f_bavail * space.f_frsize
+going, lowest = list(held), free()
 for at in range(0, len(text), 1 << 16):
-    for c in held:
-        piece = text[at:at + (1 << 16)]
-        if way == "BDAT":
-            c.sendall(b"BDAT %d\\r\\n" % len(piece))
-        c.sendall(piece)
-if way == "DATA":
-    replies = [say(c, b"\\r\\n.\\r\\n") for c in held]
-else:
-    replies = [say(c, b"BDAT 0 LAST\\r\\nNOOP x\\r\\n", -(-len(text) >> 16) + 2 if not i else 1) for i, c in enumerate(held)]
-ready()
+    piece = text[at:at + (1 << 16)]
+    for c in list(going):
+        if way == "DATA":
+            c.sendall(piece)
+        elif not say(c, b"BDAT %d\\r\\n" % len(piece) + piece).startswith("250"):
+            going.remove(c)
+        lowest = min(lowest, free())
+end = b"\\r\\n.\\r\\n" if way == "DATA" else b"BDAT 0 LAST\\r\\n"
+replies = [say(c, end) for c in going]
+refused = len(held) - sum(reply.startswith("250") for reply in replies)
+ready(refused)
+ready(min(lowest, free()))
 sys.stdin.read()
 """
     send(small_disk, people.alice)
-    with Attack(people.mallory, script, small_disk.door, str(size), way) as attack:
-        attack.hear()
-        assert free(small_disk.spool) >= 32 * MIB
+    with Attack(people.mallory, script, small_disk.door, str(size), way, small_disk.spool) as attack:
+        assert int(attack.hear()) > 0
+        assert int(attack.hear()) >= 32 * MIB
         # and what is left is not all hers
         send(small_disk, people.alice, text=b"Subject: x\n\n" + b"x" * 998 + b"\n")
     assert free(small_disk.spool) >= 32 * MIB
