@@ -6,6 +6,7 @@ The sockets are opened by systemd-socket-activate, as a socket unit does it.
 
 import os
 import pwd
+import signal
 import smtplib
 import subprocess
 import sys
@@ -59,6 +60,7 @@ def hear(c):
     return line.split(b"\\r\\n")[-2]
 def say(c, text, replies=1):
     c.sendall(text)
+    last = b""
     for _ in range(replies):
         last = hear(c)
     return last.decode()
@@ -83,6 +85,7 @@ def ready(what=""):
         if kind is not None:
             self.process.terminate()
         self.process.communicate()
+        assert kind is not None or self.process.returncode in (0, -signal.SIGKILL), "the attack itself has failed"
 
 
 def send(hall: Hall, user: pwd.struct_passwd, *arguments: str, text: bytes = TEXT) -> str:
@@ -360,7 +363,7 @@ def test_no_display_is_led_by_what_a_user_sends(hall: Hall, people: People) -> N
 def test_a_client_that_dies_at_any_step_leaves_nothing(hall: Hall, people: People) -> None:  # F-015
     script = """
 import signal
-steps = [b"", b"EH", b"EHLO c\\r\\n", b"MAIL FROM:<a@b>\\r\\n", b"RCPT TO:<c@d>\\r\\n", b"DATA\\r\\n", b"Subject: x\\r\\n",
+steps = [b"", b"EH", b"LO c\\r\\n", b"MAIL FROM:<a@b>\\r\\n", b"RCPT TO:<c@d>\\r\\n", b"DATA\\r\\n", b"Subject: x\\r\\n",
     b"\\r\\nhello\\r\\n", b"x" * 200_000, b"\\r\\n.", b"\\r"]
 for end in range(len(steps) + 1):
     for how in ("exit", "close", "half", "reset"):
@@ -378,11 +381,11 @@ for end in range(len(steps) + 1):
             if how != "exit":
                 c.close()
             os.kill(os.getpid(), signal.SIGKILL)
-        os.waitpid(pid, 0)
-ready()
+        assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+ready("done")
 """
     with Attack(people.mallory, script, hall.door, str(hall.port)) as attack:
-        attack.hear()
+        assert attack.hear() == "done"
         send(hall, people.alice)
     until(lambda: os.listdir(f"{hall.spool}/tmp") == [])
     assert len(hall.ids("new")) == 1
