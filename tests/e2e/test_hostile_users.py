@@ -18,7 +18,7 @@ import pytest
 from tests.e2e.commands import SENDMAIL
 from tests.e2e.test_ownership import Host, host
 from tests.e2e.test_sockets import TEXT, Hall, hall
-from tests.support.process import NOBODY, free_port
+from tests.support.process import NOBODY, free_port, listens
 from tests.support.smtp_talk import until
 from tests.support.users import users
 
@@ -313,7 +313,7 @@ def test_users_and_root_at_a_loop_of_passes(host: Host, people: People) -> None:
     host.door, host.port = f"{host.folder}/run/submit.sock", free_port()
     host.configure(f'[submit]\nlisten = ["127.0.0.1:{host.port}"]\n', top=f'submit_socket = "{host.door}"')
     with host.by(0).start("flush", "--every", "1h", "--listen") as running:
-        until(lambda: os.path.exists(host.door) or running.ended)
+        until(lambda: listens(host.port) or running.ended)
         all_say_who_they_are(host, people)
 
 

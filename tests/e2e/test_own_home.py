@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.commands import SMARTRELAY, relay
 from tests.e2e.test_ownership import Host, host
-from tests.support.process import free_port
+from tests.support.process import free_port, listens
 from tests.support.smtp_server import ScriptedServer
 from tests.support.smtp_talk import until
 from tests.support.users import users, way_to_python
@@ -110,12 +110,16 @@ def test_flush_serves_the_users_own_socket_and_port(home: Home, smtp_server: Cal
     tables = f'[submit]\nlisten = ["127.0.0.1:{port}"]\n' + relay(f"smtp+notls://127.0.0.1:{server.port}")
     home.configure(f'submit_socket = "{door}"\n{tables}')
     with home.start(SMARTRELAY, "flush", "--every", "1h", "--listen") as running:
-        until(lambda: os.path.exists(door) or running.poll() is not None)
-        with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
-            client.sendmail("me@a.example", ["you@b.example"], b"Subject: y\r\n\r\n")
-        until(lambda: len(server.accepted) == 1)
-        running.send_signal(signal.SIGTERM)
-        assert running.wait() == -signal.SIGTERM
+        try:
+            until(lambda: listens(port) or running.poll() is not None)
+            assert os.path.exists(door)
+            with smtplib.SMTP("127.0.0.1", port, timeout=20) as client:
+                client.sendmail("me@a.example", ["you@b.example"], b"Subject: y\r\n\r\n")
+            until(lambda: len(server.accepted) == 1)
+            running.send_signal(signal.SIGTERM)
+            assert running.wait() == -signal.SIGTERM
+        finally:
+            running.kill()
 
 
 def test_what_was_set_up_goes_again_and_the_mail_stays(home: Home) -> None:
