@@ -6,7 +6,6 @@ judged by their own rooms (`routing.relays`, `secret`).
 An idle pass reads it too: named tuples, because a dataclass takes eight times as long to make, half a Python start for all.
 """
 
-import os
 import tomllib
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -117,8 +116,8 @@ RETRY = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 10800.0)
 class Config(NamedTuple):
     """All settings. file: where they come from. direct: whether the caller named the spool (may be made, never refused
     for being another's default). retry: seconds between attempts, the last repeats. lifetime: seconds of age at which mail
-    is given up. warn_after: ages at which its sender is told of the delay. postmaster: who is told of what has no sender. log:
-    where the mail log goes (`sinks.open_sink`). status_file: where passes tell everyone how it stands, "" for nowhere."""
+    is given up. warn_after: ages at which its sender is told of the delay. postmaster: who is told of what has no sender.
+    status_file: where passes tell everyone how it stands, "" for nowhere. log: where the mail log goes (`sinks.open_sink`)."""
 
     file: str
     spool: str
@@ -154,7 +153,7 @@ def load(file: str = "", spool: str = "") -> Config:
     reader = _Reader(found.file)
     top = reader.section(table, "", _TOP, tables=("relay", "queue", "limits", "mx", "timeouts", "submit", "alert"))
     relays = _relays(reader, table)
-    forced = os.environ.get(RELAY_VARIABLE)
+    forced = settings.environment(RELAY_VARIABLE)
     if forced:
         relays = (Relay("environment", ((forced,),), f"${RELAY_VARIABLE}"),)
     queue = reader.section(_sub(reader, table, "queue"), "[queue] ", _QUEUE)

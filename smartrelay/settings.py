@@ -68,7 +68,10 @@ class Settings:
 
 
 def environment(name: str) -> str:
-    """An environment variable without `os`; "" where it is not set."""
+    """An environment variable without `os`; "" where it is not set, and to a set-uid program's child, which has another's
+    rights than who has set it."""
+    if posix.getuid() != posix.geteuid() or posix.getgid() != posix.getegid():
+        return ""
     return posix.environ.get(name.encode("ascii"), b"").decode("utf-8", "surrogateescape")
 
 

@@ -14,7 +14,8 @@ from smartrelay.spool import names, queue_id
 from smartrelay.spool.history import bounced
 from smartrelay.spool.journal import Journal
 from smartrelay.spool.message import lock
-from smartrelay.spool.queue import OSSIFIED, WRITER_LIFE, Queue
+from smartrelay.spool.queue import Queue
+from smartrelay.spool.remains import OSSIFIED, WRITER_LIFE
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 from tests.support.clock import FakeClock
 from tests.support.queues import TEXT, few, files, new_spool, pieces, put

@@ -99,6 +99,15 @@ def test_bad_hosts_with_their_reasons(spool: str) -> None:
     assert plain(spool, "hosts", "reset", "mx1.example.org:25", begun="MX") == ["mx2.example.org:25"]
 
 
+def test_the_rules_and_nothing_of_what_is_in_them(tmp_path: Path, spool: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('[[relay]]\nname = "work"\nhosts = ["smtp://a.example", "smtp://b.example"]\n[[relay]]\nhosts = ["mx"]\n')
+    found = offered(spool, "--config", str(file), "check", "--relay")
+    assert found == [("work", None), ("relay2", None)]
+    assert plain(spool, "--config", str(file), "check", "--relay", begun="w") == ["work"]
+    assert plain(spool, "--config", f"{tmp_path}/none", "check", "--relay") == []
+
+
 def test_commands_are_offered_with_their_summaries_and_hidden_ones_are_not(spool: str) -> None:
     found = dict(offered(spool))
     assert {"flush", "queue", "hosts", "setup"} <= found.keys() and "mailq" not in found

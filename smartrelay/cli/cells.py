@@ -9,6 +9,8 @@ from rich.cells import cell_len as wide
 
 __all__ = ["Style", "address", "cut", "filled", "left", "right", "wide"]
 
+wide("\u7530")  # loads its table of widths while root can: the interpreter may lie where the spool's owner cannot read it
+
 _LEAST = 4
 """Cells of the local part that are left before the domain is cut, too."""
 

@@ -11,6 +11,7 @@ import click
 from smartrelay import settings
 from smartrelay.checks.examination import Wish, examine
 from smartrelay.checks.finding import FAIL, OK, WARN, Finding, worst
+from smartrelay.cli import suggest
 from smartrelay.cli.caller import Common
 from smartrelay.cli.options import Duration, common_options
 from smartrelay.cli.screen import Screen
@@ -23,7 +24,9 @@ _CODES = {OK: 0, WARN: 1, FAIL: 2}
 
 
 @click.command("check")
-@click.option("--relay", metavar="NAME", default="", help="Only this rule: its secret and its hosts.")
+@click.option(
+    "--relay", metavar="NAME", default="", shell_complete=suggest.relays, help="Only the secret and hosts of this rule."
+)
 @click.option(
     "--timeout",
     type=Duration(),

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from smartrelay import settings
-from smartrelay.cli import nagios, openmetrics
+from smartrelay.cli import nagios, openmetrics, suggest
 from smartrelay.cli.caller import Common
 from smartrelay.cli.diagnosis import STATES, UNKNOWN, Diagnosis, Thresholds, diagnose, unknown
 from smartrelay.cli.options import Duration, common_options
@@ -33,8 +33,7 @@ class _Plugin(click.Command):
 def _threshold(name: str, kind: click.ParamType[Any], shown: str, text: str) -> Callable[[Any], Any]:
     metavar = "N" if isinstance(kind, click.IntRange) else "DURATION"
     option = f"--{name.replace('_', '-')}"
-    words = f"{text[:-1]} (default: {shown})."
-    return click.option(option, type=kind, default=getattr(_DEFAULT, name), metavar=metavar, help=words)
+    return click.option(option, type=kind, default=getattr(_DEFAULT, name), metavar=metavar, help=f"{text}  [default: {shown}]")
 
 
 @click.command("health", cls=_Plugin)
@@ -43,7 +42,14 @@ def _threshold(name: str, kind: click.ParamType[Any], shown: str, text: str) -> 
 @_threshold("warn_age", Duration(), "4h", "WARNING when the oldest waits for so long.")
 @_threshold("crit_age", Duration(), "1d", "CRITICAL when it waits for so long.")
 @_threshold("max_age", Duration(), "10m", "UNKNOWN when the last pass is longer ago.")
-@click.option("--status-file", "path", metavar="FILE", default="", help="This status file, not the configured one.")
+@click.option(
+    "--status-file",
+    "path",
+    metavar="FILE",
+    default="",
+    shell_complete=suggest.files,
+    help="This status file, not the configured one.",
+)
 @click.option("--json", "form", flag_value="json", help="All that is known as one JSON object.")
 @click.option(
     "--openmetrics", "form", flag_value="openmetrics", help="For Prometheus, or a node exporter's textfile collector."
@@ -67,7 +73,7 @@ def health(
     Examples:
       smartrelay health
       smartrelay health --warn-age 1h --crit-age 6h
-      smartrelay health --openmetrics > new.tmp; mv new.tmp smartrelay.prom
+      smartrelay health --openmetrics > new; mv new smartrelay.prom
     """
     limits = Thresholds(warn_queue, crit_queue, warn_age, crit_age, max_age)
     found = _diagnosis(common, path, limits, time.time())

@@ -73,6 +73,18 @@ def hosts(context: click.Context, parameter: click.Parameter, begun: str) -> lis
     return [CompletionItem(host.key, help=host.reason) for host in found if host.key.startswith(begun.lower())]
 
 
+def relays(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Offers the names of the rules; a URL of theirs may have a password in it."""
+    from smartrelay import config
+
+    try:
+        said = _said(context)
+        found = config.load(said.get("config", ""), said.get("spool", "")).relays
+    except SmartRelayError:
+        return []
+    return [CompletionItem(rule.name) for rule in found if rule.name.startswith(begun)]
+
+
 def files(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
     """Leaves it to the shell, which knows the files."""
     return [CompletionItem(begun, type="file")]
@@ -88,15 +100,20 @@ def _given(context: click.Context, parameter: click.Parameter) -> Iterable[str]:
     return found if isinstance(found, tuple) else ()
 
 
-def _spool(context: click.Context) -> str:
-    """The spool that the words before name; no directory where it cannot be known."""
+def _said(context: click.Context) -> dict[str, str]:
+    """--config and --spool, where the words before have them; the last counts."""
     said: dict[str, str] = {}
     at: click.Context | None = context
     while at is not None:
         said = {name: str(value) for name in ("config", "spool") if (value := at.params.get(name))} | said
         at = at.parent
+    return said
+
+
+def _spool(context: click.Context) -> str:
+    """The spool that the words before name; no directory where it cannot be known."""
     try:
-        return settings.load(**said).spool
+        return settings.load(**_said(context)).spool
     except SmartRelayError:
         return "/nonexistent"
 

@@ -56,7 +56,9 @@ class Parser:
             if not blank:
                 raise AddressError(f"text after '>' in address list {shown(self.text)}")
             return
-        (self.words if self.angle is None else self.angle).append(token)
+        tokens = self.words if self.angle is None else self.angle
+        if tokens or not blank:
+            tokens.append(token)
         if not blank and self.angle is None:
             self._start = position if self._start < 0 else self._start
             self._stop = position + len(token)
@@ -85,7 +87,7 @@ class Parser:
 
     def _in_route(self) -> bool:
         """Whether what was read so far begins a source route (RFC 5321 appendix C), in which commas do not part addresses."""
-        return "".join(self.words if self.angle is None else self.angle).lstrip().startswith("@")
+        return (self.words if self.angle is None else self.angle)[:1] == ["@"]
 
     def _colon(self) -> None:
         if self._in_route():

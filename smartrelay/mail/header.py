@@ -78,12 +78,13 @@ def fields(header: bytes | bytearray) -> list[Field]:
     lines = bytes(header).split(b"\n")
     if lines and not lines[-1]:
         lines.pop()
-    for line in lines:
-        if line[:1] in (b" ", b"\t") and found:
-            name, value = found[-1]
-            found[-1] = (name, value + line + b"\n")
-        else:
-            found.append((line.partition(b":")[0].rstrip(b" \t").lower(), line + b"\n"))
+    start = 0
+    for end in range(1, len(lines) + 1):
+        if end < len(lines) and lines[end][:1] in (b" ", b"\t"):
+            continue
+        # joined once: a field may have half a million folds
+        found.append((lines[start].partition(b":")[0].rstrip(b" \t").lower(), b"\n".join(lines[start:end]) + b"\n"))
+        start = end
     return found
 
 

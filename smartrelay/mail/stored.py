@@ -1,6 +1,8 @@
 """Reading envelopes back from the spool, checked once, here, so that everything after may trust them."""
 
+from collections.abc import Sequence
 from json import JSONDecoder
+from operator import itemgetter
 from typing import Any
 
 from smartrelay.errors import AddressError
@@ -12,8 +14,12 @@ LONGEST_LINE = 64 << 20
 """No envelope is longer than this many octets: 10,000 recipients of 1,000 characters fit five times."""
 
 
+_TOO_MANY = 10**12
+"""Octets, beyond the width of the facts."""
+
 _decode = JSONDecoder().raw_decode
 _FACTS = ("stored", "octets", "longest", "eight_bit", "nul", "bare_cr")
+_facts = itemgetter(*_FACTS)
 _ALWAYS = 6 + len(_FACTS)
 """Members that every envelope has."""
 
@@ -42,7 +48,7 @@ def read(line: bytes) -> Envelope:
             _moment(data["arrived"]),
             int(data["uid"]),
             printable(str(data["message_id"])),
-            facts=Facts(*_counts([data[name] for name in _FACTS])),
+            facts=Facts(*_counts(_facts(data))),
         )
         if len(data) > _ALWAYS:
             _read_options(envelope, data)
@@ -75,10 +81,10 @@ def _list(value: object) -> list[object]:
     return value
 
 
-def _counts(values: list[Any]) -> list[int]:
-    wrong = [value for value in values if not isinstance(value, int) or not 0 <= value < 10**12]
-    if wrong:
-        raise ValueError(f"{wrong[0]!r} is no number of octets")
+def _counts(values: Sequence[Any]) -> Sequence[int]:
+    for value in values:
+        if value.__class__ is not int or not 0 <= value < _TOO_MANY:
+            raise ValueError(f"{value!r} is no number of octets")
     return values
 
 

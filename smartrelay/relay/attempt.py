@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from smartrelay.config import Limits
 from smartrelay.errors import ConfigError
-from smartrelay.mail.status import DELIVERED, FAILED, Status, deferred
-from smartrelay.mail.trace import received
+from smartrelay.mail.status import Status
 from smartrelay.maillog import MailLog
 from smartrelay.relay.alarm import UNAUTHENTICATED, Alarm
 from smartrelay.relay.backlog import Backlog, Item
@@ -20,12 +19,12 @@ from smartrelay.relay.hosts import Hosts
 from smartrelay.relay.ledger import Consignment, Ledger
 from smartrelay.relay.pace import Pace
 from smartrelay.relay.report import Report
+from smartrelay.relay.taking import Taking
 from smartrelay.relay.turns import Turns
+from smartrelay.relay.verdicts import Verdicts
 from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import OPPORTUNISTIC, NextHop
 from smartrelay.smtp.dialogue import Answer, Phase, Trouble
-from smartrelay.smtp.session import RECIPIENTS
-from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
 
 if TYPE_CHECKING:
     from smartrelay.relay.factory import SMTPManagedRelayerFactory
@@ -66,13 +65,16 @@ class _AttemptManager:
         self._course = Course(hop, hosts)
         self._report = report
         self._log = log
-        self._limits = limits
         self._stopping = stopping
         self.clock = clock
         self._turns = Turns(budgets, hop.name, stopping, clock) if budgets is not None else None
         self._alarm = Alarm(hop, log, report, ledger.incidents, stopping)
         self._lock = threading.Lock()
         self._backlog = Backlog()
+        self._verdicts = verdicts = Verdicts(ledger, self._alarm)
+        self._taking = Taking(
+            hop.name, self._backlog, ledger, verdicts, self._alarm, self._turns, limits.max_received, stopping, clock
+        )
         self._fruitless = 0
         self._full: Candidate | None = None
 
@@ -152,101 +154,12 @@ class _AttemptManager:
         return not relayer.retired
 
     def take(self, stop: int, *, waits: bool = True) -> Consignment | None:
-        """The next consignment for the host at this stop, in hand; None when there is none or the pass is to stop. waits:
-        whether the turn of one may be waited for; else None where it must be."""
-        if self._turns is None:
-            return self._take(stop, waits=waits)
-        if not self._turns.line_up(waits=waits):
-            return None
-        try:
-            return self._take(stop, waits=waits)
-        finally:
-            self._turns.leave_line()
-
-    def _take(self, stop: int, *, waits: bool) -> Consignment | None:
-        while not self._stopping.is_set():
-            item = self._backlog.take(stop)
-            if item is None:
-                return None
-            consignment = self._consign(item)
-            if consignment is None:
-                continue
-            try:
-                if not self._is_fit(consignment):
-                    continue
-                # what is on a detour has had its turn, and would lose its way if it waited for another
-                turn = 0.0 if item.stop else self._turn(consignment, waits=waits)
-            except Exception as error:
-                self.defer_unknown(consignment, error)
-                raise
-            if not turn:
-                consignment.stop = stop
-                return consignment
-            if self._turns is not None and self._turns.is_soon(turn):
-                self._ledger.give_back(item.queue_id, finished=False)
-                self._backlog.put_back(Item(item.queue_id, tuple(consignment.recipients), item.retried))
-                return None
-            self._postpone(consignment, turn)
-        return None
-
-    def _consign(self, item: Item) -> Consignment | None:
-        try:
-            message = self._ledger.take(item.queue_id)
-        except (NoSuchMessage, MessageBusy, CorruptMessage):
-            return None  # an operator has it, or it was set aside with a word of its own
-        except OSError as error:
-            self._alarm.spool_failed(item.queue_id, error)
-            return None
-        wanted = message.history.waiting
-        if item.recipients is not None:
-            still = set(wanted)
-            wanted = [index for index in item.recipients if index in still]
-        consignment = Consignment(message, self.hop.name, wanted[:RECIPIENTS], self.clock(), retried=item.retried)
-        if not wanted:
-            self._let_go(consignment)
-            return None
-        if len(wanted) > RECIPIENTS:
-            self._ledger.add_share(item.queue_id)
-            self._backlog.put_back(Item(item.queue_id, tuple(wanted[RECIPIENTS:]), stop=item.stop))
-        return consignment
-
-    def _is_fit(self, consignment: Consignment) -> bool:
-        """Whether the message may be sent; where not, it has been dealt with."""
-        try:
-            if received(consignment.message.text()) >= self._limits.max_received:
-                text = f"the message has {self._limits.max_received} Received fields or more: it goes round in a loop"
-                self.notify_failure(consignment, dict.fromkeys(consignment.recipients, Status(FAILED, "5.4.6", text)))
-                self.notify_told(consignment)
-                return False
-            self._ledger.prepare(consignment)
-        except OSError as error:
-            self._alarm.spool_failed(consignment.queue_id, error)
-            self._let_go(consignment)
-            return False
-        return True
-
-    def _turn(self, consignment: Consignment, *, waits: bool) -> float:
-        """0.0 where the message may be sent by the rates, else when it may (Unix seconds)."""
-        return self._turns.take(consignment.message.envelope.arrived, waits=waits) if self._turns is not None else 0.0
-
-    def _postpone(self, consignment: Consignment, turn: float) -> None:
-        """The message waits in the queue for its turn."""
-        try:
-            self._ledger.postpone(consignment, turn)
-        except OSError as error:
-            self._alarm.spool_failed(consignment.queue_id, error)
-        self._let_go(consignment)
+        """The next consignment for the host at this stop (`Taking.take`)."""
+        return self._taking.take(stop, waits=waits)
 
     def put_back(self, consignment: Consignment, *, retried: bool) -> None:
-        """A session died before it took this message: it goes over the next one, and no attempt is counted. retried: such a
-        second chance was its last."""
-        self._write(consignment, consignment.fresh)
-        left = tuple(index for index in consignment.recipients if index not in consignment.known)
-        stop = consignment.stop if consignment.stop > self._backlog.main else 0
-        if self._turns is not None and not stop:
-            self._turns.give_back(consignment.taken)
-        self._ledger.give_back(consignment.queue_id, finished=False)
-        self._backlog.put_back(Item(consignment.queue_id, left, retried, stop))
+        """A session died before it took this message (`Taking.put_back`)."""
+        self._taking.put_back(consignment, retried=retried)
 
     # what came of it
 
@@ -256,16 +169,16 @@ class _AttemptManager:
             with self._lock:
                 self._fruitless = 0
         self.connections.succeeded()
-        self._note(consignment, statuses)
+        self._verdicts.note(consignment, statuses)
 
     def notify_failure(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
         """These recipients were refused for good; unless it was the sender whom this host does not want: another host may."""
         unwanted = {index: status for index, status in statuses.items() if _is_policy(status)}
         detour = self._course.detour(consignment.stop) if unwanted else None
         if detour is None:
-            self._note(consignment, statuses)
+            self._verdicts.note(consignment, statuses)
             return
-        self._note(consignment, {index: status for index, status in statuses.items() if index not in unwanted})
+        self._verdicts.note(consignment, {index: status for index, status in statuses.items() if index not in unwanted})
         consignment.elsewhere |= unwanted.keys()
         self._ledger.add_share(consignment.queue_id)
         self._backlog.add(Item(consignment.queue_id, tuple(unwanted), stop=detour))
@@ -276,36 +189,15 @@ class _AttemptManager:
 
     def notify_deferred(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
         """These recipients are to be tried again later."""
-        self._note(consignment, statuses)
-
-    def _note(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
-        consignment.fresh.update(statuses)
+        self._verdicts.note(consignment, statuses)
 
     def notify_told(self, consignment: Consignment) -> None:
-        """That was all for now: what is known is written down, and a message of which all is known is let go.
+        """That was all for now (`Verdicts.told`)."""
+        self._verdicts.told(consignment)
 
-        Who has his mail is written down at once, the others when all are known: there is one notice of them, not one for each
-        time that the session tells of some.
-        """
-        if consignment.complete:
-            self._write(consignment, consignment.fresh)
-            self._let_go(consignment, verdict=True)
-        else:
-            self._write(consignment, {i: status for i, status in consignment.fresh.items() if status.action == DELIVERED})
-
-    def _write(self, consignment: Consignment, statuses: dict[int, Status]) -> None:
-        if statuses:
-            try:
-                self._ledger.write(consignment, statuses)
-            except OSError as error:
-                self._alarm.spool_failed(consignment.queue_id, error, verdict=True)
-                consignment.settle(statuses)
-
-    def _let_go(self, consignment: Consignment, *, verdict: bool = False) -> None:
-        try:
-            self._ledger.give_back(consignment.queue_id, finished=True)
-        except OSError as error:
-            self._alarm.spool_failed(consignment.queue_id, error, verdict=verdict)
+    def defer_unknown(self, consignment: Consignment, error: BaseException) -> None:
+        """A bug of ours cut the session short (`Verdicts.defer_unknown`)."""
+        self._verdicts.defer_unknown(consignment, error)
 
     def notify_no_connection(self, stop: Stop, answer: Answer) -> bool:
         """A host could not be used. The next in the list is; after the last, the hop's mail waits for another pass.
@@ -362,18 +254,11 @@ class _AttemptManager:
         hosts = [] if status.final else self._course.hosts(number)
         with self._log.together():
             while not self._stopping.is_set() and (item := self._backlog.take_stuck(number)) is not None:
-                consignment = self._consign(item)
+                consignment = self._taking.consign(item)
                 if consignment is not None:
                     consignment.stop, consignment.hosts = END, hosts
                     notify(consignment, dict.fromkeys(consignment.recipients, status))
                     self.notify_told(consignment)
-
-    def defer_unknown(self, consignment: Consignment, error: BaseException) -> None:
-        """A bug of ours must not bounce or lose mail: whatever has no status yet waits (law 2)."""
-        missing = [index for index in consignment.recipients if index not in consignment.known]
-        reason = deferred("4.3.0", f"internal error of smartrelay: {type(error).__name__}")
-        self.notify_deferred(consignment, dict.fromkeys(missing, reason))
-        self.notify_told(consignment)
 
 
 def _is_policy(status: Status) -> bool:

@@ -39,6 +39,8 @@ class Crew:
 
     def take_on(self, attempt: _AttemptManager) -> None:
         """There is mail for this next hop."""
+        if attempt in self._at_work or attempt in self._unbegun:
+            return  # nearly always; and whoever leaves it looks whether more has come
         with self._changed:
             if attempt not in self._at_work and self._bugs[attempt] < _BUGS:
                 self._unbegun[attempt] = None

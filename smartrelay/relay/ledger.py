@@ -26,6 +26,8 @@ from smartrelay.spool.trouble import NoSuchMessage
 _ROW = 900
 """Octets that one recipient's verdict may need in the journal."""
 
+_COUNTED = {DELIVERED: "sent", DEFERRED: "deferred", FAILED: "bounced", EXPIRED: "bounced"}
+
 
 class Consignment:
     """One message for some of its recipients, at one next hop. statuses: what came of each, by index; fresh: those of them
@@ -183,11 +185,11 @@ class Ledger:
         message, now = consignment.message, self._clock()
         work = self._work[message.queue_id]
         with work.lock:
-            verdict = {index: self._aged(message, index, each, now) for index, each in statuses.items()}
+            verdict = self._aged(message, statuses, now)
             ended = {index for index, status in verdict.items() if status.final}
             work.deferred = work.deferred or len(ended) < len(verdict)
             notice = self._notices.call(message, verdict, now, partial(self._standing, message, verdict, now))
-            if notice is not None or not ended.issuperset(message.history.waiting):
+            if notice is not None or not ended or not ended.issuperset(message.history.waiting):
                 event = attempt(now, consignment.hop, verdict, notice, consignment.hosts)
                 message.record(event, sync=bool(ended) or notice is not None)
             else:
@@ -274,20 +276,26 @@ class Ledger:
         found = age(message.envelope.arrived, marks, longest_gap(self._retry))
         return found, now + max(0.0, self._lifetime - found)
 
-    def _aged(self, message: MessageInHand, index: int, status: Status, now: float) -> Status:
-        """A deferral that was the last: the mail is older than its lifetime, and somebody was asked just now (law 11)."""
-        if status.action != DEFERRED or status.basis != ASKED or 0 <= now - message.envelope.arrived < self._lifetime:
-            return status
-        if self._standing(message, {index: status}, now, index)[0] < self._lifetime:
-            return status
-        return status._replace(action=EXPIRED)
+    def _aged(self, message: MessageInHand, statuses: dict[int, Status], now: float) -> dict[int, Status]:
+        """The same statuses, but for deferrals that were the last: the mail is older than its lifetime, and somebody was asked
+        just now (law 11)."""
+        if 0 <= now - message.envelope.arrived < self._lifetime:
+            return statuses
+        return {
+            index: status._replace(action=EXPIRED) if self._is_last(message, index, status, now) else status
+            for index, status in statuses.items()
+        }
+
+    def _is_last(self, message: MessageInHand, index: int, status: Status, now: float) -> bool:
+        if status.action != DEFERRED or status.basis != ASKED:
+            return False
+        return self._standing(message, {index: status}, now, index)[0] >= self._lifetime
 
     # telling
 
     def _count(self, consignment: Consignment, verdict: dict[int, Status], now: float) -> None:
         envelope = consignment.message.envelope
-        counts = dict.fromkeys((DELIVERED, DEFERRED, FAILED, EXPIRED), 0)
-        doubtful = 0
+        counts = dict.fromkeys(("sent", "deferred", "bounced", "expired", "doubtful"), 0)
         delays = (
             consignment.taken - envelope.arrived,
             max(0.0, consignment.started - consignment.taken) if consignment.started else now - consignment.taken,
@@ -295,11 +303,9 @@ class Ledger:
             now - consignment.started if consignment.started else 0.0,
         )
         for index, status in sorted(verdict.items()):
-            counts[status.action] += 1
-            doubtful += status.doubt
+            counts[_COUNTED[status.action]] += 1
+            counts["expired"] += status.action == EXPIRED
+            counts["doubtful"] += status.doubt
             address = envelope.recipients[index].address
             self._log.attempted(consignment.queue_id, address, status, now - envelope.arrived, delays)
-        gone = counts[FAILED] + counts[EXPIRED]
-        self._report.add(
-            sent=counts[DELIVERED], deferred=counts[DEFERRED], bounced=gone, expired=counts[EXPIRED], doubtful=doubtful
-        )
+        self._report.add(**counts)

@@ -46,6 +46,8 @@ class Notices:
 
         One notice for all of whom there is something to tell.
         """
+        if not self._is_late(message, now) and not any(status.final for status in statuses.values()):
+            return None  # nearly always: put off, and not for hours
         lost = self._lost(message, statuses)
         number = len(message.history.notices) + 1
         if not message.envelope.reverse_path:
@@ -78,8 +80,8 @@ class Notices:
     ) -> dict[int, tuple[int, float]]:
         """Whose delay is to be told: how many entries of `warn_after` have passed for each, and when his mail expires."""
         late: dict[int, tuple[int, float]] = {}
-        if not self._warn_after or 0 <= now - message.envelope.arrived < self._warn_after[0]:
-            return late  # nearly always: what was on its way for a minute is not hours old
+        if not self._is_late(message, now):
+            return late
         for index, status in sorted(statuses.items()):
             warned = message.history.warned[index]
             if status.action != DEFERRED or len(self._warn_after) <= warned or not self._wants(message, index, Action.DELAYED):
@@ -89,6 +91,10 @@ class Notices:
             if level > warned:
                 late[index] = level, expires
         return late
+
+    def _is_late(self, message: MessageInHand, now: float) -> bool:
+        """Whether a sender may have to be told of a delay: what was on its way for a minute is not hours old."""
+        return bool(self._warn_after) and not 0 <= now - message.envelope.arrived < self._warn_after[0]
 
     def may_report(self, message: MessageInHand) -> bool:
         """Whether the sender may have to be told that mail has gone well."""

@@ -1,4 +1,4 @@
-"""Questions on their way from server to server, side by side. dnspython writes and reads the messages."""
+"""Questions on their way from server to server, side by side."""
 
 import select
 import socket
@@ -7,17 +7,15 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TypeVar
 
 import dns.exception
-import dns.message
 import dns.name
-import dns.query
 from dns.flags import TC
-from dns.message import Message
-from dns.rcode import BADVERS, FORMERR, NOERROR, NOTIMP, NXDOMAIN
+from dns.rcode import BADVERS, FORMERR, NOERROR, NOTIMP, NXDOMAIN, Rcode
 from dns.rcode import to_text as name_of_code
 
 from smartrelay.routing.nameserver import Nameserver, is_not_there
+from smartrelay.routing.query import Query
 from smartrelay.routing.reply import NO_SUCH_NAME, TEMPORARY, UNREACHABLE, Question, Reply
-from smartrelay.routing.response import is_referral, read_reply
+from smartrelay.routing.response import Response, read_reply
 
 _T = TypeVar("_T")
 Steps = Generator[tuple[socket.socket, float], bool | None, _T]
@@ -121,24 +119,23 @@ class Lookup:
         self._servers.remove(server)
         return None
 
-    def _response(self, server: Nameserver, until: float, *, edns: bool) -> Steps[Message]:
-        # The library's size for UDP answers is 1232 octets, which no path cuts to pieces (the DNS flag day of 2020).
-        query = dns.message.make_query(self._name, self.question.kind, use_edns=0 if edns else None)
+    def _response(self, server: Nameserver, until: float, *, edns: bool) -> Steps[Response]:
+        query = Query(self._name, self.question.kind, edns=edns)
         with server.connect() as channel:
-            channel.send(query.to_wire())
+            channel.send(query.octets)
             response = yield from _receive(channel, query, until)
         self._heard()
         if response.flags & TC:
             response = _by_stream(server, query, until)
-        elif response.errors:
+        elif response.is_garbage:
             raise _NotSaid("garbage")
-        code = response.rcode()
+        code = response.code
         if edns and code in (FORMERR, NOTIMP, BADVERS):
             return (yield from self._response(server, until, edns=False))  # RFC 6891 section 7
         if code not in (NOERROR, NXDOMAIN):
-            name = name_of_code(code)
+            name = name_of_code(Rcode.make(code))
             raise _NotSaid(f"response code {name}" if name.isdigit() else name)
-        if is_referral(response):
+        if response.is_referral:
             raise _NotSaid("a referral to others")
         return response
 
@@ -172,36 +169,55 @@ def _resume(lookups: Sequence[Lookup]) -> None:
             lookup.resume(readable)
 
 
-def _receive(channel: socket.socket, query: Message, until: float) -> Steps[Message]:
-    """The first datagram that answers the question, by its id, name, kind and class (RFC 5452 section 9.1)."""
+def _receive(channel: socket.socket, query: Query, until: float) -> Steps[Response]:
+    """The first datagram that answers the question."""
     while True:
         if not (yield channel, until):
             raise TimeoutError
         try:
-            response = dns.message.from_wire(channel.recv(65535), continue_on_error=True)
-            if query.is_response(response):
-                return response
-        except (BlockingIOError, dns.exception.DNSException):
-            pass  # the system dropped what it had announced; or it is too short for a message
+            datagram = channel.recv(65535)
+            if query.is_answered_by(datagram):
+                return Response(datagram)
+        except BlockingIOError:
+            pass  # the system dropped what it had announced
         if time.monotonic() >= until:
             raise TimeoutError
 
 
-def _by_stream(server: Nameserver, query: Message, until: float) -> Message:
-    """The same question over TCP (RFC 7766 section 5)."""
-    left = max(until - time.monotonic(), 0)
+def _by_stream(server: Nameserver, query: Query, until: float) -> Response:
+    """The same question over TCP (RFC 7766 section 8)."""
     try:
-        response = dns.query.tcp(query, server.address, left, server.port)
-    except dns.exception.Timeout:
+        with socket.create_connection(server, _left(until)) as channel:
+            channel.sendall(len(query.octets).to_bytes(2) + query.octets)
+            answer = _octets(channel, int.from_bytes(_octets(channel, 2, until)), until)
+    except TimeoutError:
         reason = "no answer"
     except EOFError:
         reason = "the connection was closed"
-    except dns.exception.DNSException:
-        reason = "garbage"
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
     else:
-        if not response.flags & TC:
+        response = Response(answer) if query.is_answered_by(answer) else None
+        if response is not None and not response.is_garbage and not response.flags & TC:
             return response
-        reason = "the same"
+        reason = "the same" if response is not None and not response.is_garbage else "garbage"
     raise _NotSaid(f"a truncated answer, and over TCP: {reason}")
+
+
+def _octets(channel: socket.socket, count: int, until: float) -> bytes:
+    """So many of them. Raises EOFError where the connection ends before, TimeoutError, OSError."""
+    found = bytearray()
+    while len(found) < count:
+        channel.settimeout(_left(until))
+        piece = channel.recv(count - len(found))
+        if not piece:
+            raise EOFError
+        found += piece
+    return bytes(found)
+
+
+def _left(until: float) -> float:
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left

@@ -1,6 +1,7 @@
 """What a message's journal adds up to: each recipient's standing, what is owed, how often it was tried."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from smartrelay.mail.status import DEFERRED, OURS, Status, printable
@@ -11,6 +12,9 @@ _NEVER = 1e11
 
 _IMPOSSIBLE = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError)
 """What an event raises that is not as we write it: it does not count."""
+
+_WRITTEN = Status._fields.index("basis")
+"""So many of the fields of a status stand in the journal, from the first on."""
 
 _KINDS = ("recipients", "delayed", "relayed", "delivered")
 """The lists of recipients in a call for a notice: those that failed or expired, then the others by what is told of them."""
@@ -141,10 +145,12 @@ class History:
             hosts = [_word(host) for host in event.get("hosts", ())]
             for index, _ in found:
                 self._must_exist(index)
+            doubt = False
             for index, status in found:
                 self.record(index, status)
                 self.hosts[index] = hosts
-            self.doubts += any(status.doubt for _, status in found)
+                doubt = doubt or status.doubt
+            self.doubts += doubt
             self.relay = relay
             if notice is not None:
                 self.notices[notice.number] = notice
@@ -194,9 +200,10 @@ def attempt(
 
     Both in one line: a write that is cut short must not leave a recipient failed of whom nobody is told.
     """
-    rows = [[i, s.action, s.dsn, s.text, s.code, s.host, s.phase, s.doubt] for i, s in sorted(statuses.items())]
+    ordered = sorted(statuses.items())
+    rows = [[index, *status[:_WRITTEN]] for index, status in ordered]
     event: Event = {"event": "attempt", "time": round(now, 3), "relay": relay, "results": rows}
-    ours = [index for index, status in sorted(statuses.items()) if status.basis == OURS]
+    ours = [index for index, status in ordered if status.basis == OURS]
     if ours:
         event["ours"] = ours
     if hosts:
@@ -208,10 +215,13 @@ def attempt(
 
 def results(event: Event) -> list[tuple[int, Status]]:
     """The statuses in an attempt's event. Raises what a hand-made event makes it raise."""
-    return [
-        (int(i), Status(_word(action), _word(dsn), _word(text), int(code), _word(host), _word(phase), bool(doubt)))
-        for i, action, dsn, text, code, host, phase, doubt in event["results"]
-    ]
+    return [(int(index), _status(*written)) for index, *written in event["results"]]
+
+
+@lru_cache(maxsize=64)
+def _status(action: object, dsn: object, text: object, code: Any, host: object, phase: object, doubt: object) -> Status:
+    """The status of a row; one reason stands in the journals of many messages."""
+    return Status(_word(action), _word(dsn), _word(text), int(code), _word(host), _word(phase), bool(doubt))
 
 
 def _word(value: object) -> str:

@@ -13,27 +13,20 @@ from contextlib import contextmanager
 
 from smartrelay.errors import SpoolError
 from smartrelay.mail.envelope import Envelope
-from smartrelay.spool import names, queue_id
+from smartrelay.spool import names, queue_id, remains
 from smartrelay.spool.durable import Draft, sync_directory
 from smartrelay.spool.history import History
 from smartrelay.spool.journal import Event, Journal
 from smartrelay.spool.message import MessageInHand, lock, peek
 from smartrelay.spool.operate import taken
+from smartrelay.spool.remains import Warn
 from smartrelay.spool.trouble import CorruptMessage, MessageBusy, NoSuchMessage
-
-WRITER_LIFE = 86400
-"""Seconds a writer may take for a draft (an SMTP session of a day would be one)."""
-
-OSSIFIED = 36 * 3600
-"""Seconds after which a draft is swept; must exceed WRITER_LIFE, so that no living writer loses its file."""
 
 _BATCH = 100
 _BATCH_SECONDS = 1.0
 
 _KEPT = 1000
 """Envelopes that are kept from the plan until their message is taken in hand; memory must not grow with the queue."""
-
-Warn = Callable[[str], None]
 
 
 class Queue:
@@ -313,41 +306,9 @@ class Queue:
         sync_directory(os.path.dirname(path))  # a crash may have come between its link and that sync
         return True
 
-    # what a crash left
-
     def sweep(self) -> None:
-        """Removes drafts that no living writer has, and journals whose message is gone."""
-        now = self._clock()
-        for name in os.listdir(f"{self.spool}/tmp"):
-            path = f"{self.spool}/tmp/{name}"
-            try:
-                if os.stat(path, follow_symlinks=False).st_mtime < now - OSSIFIED:
-                    os.unlink(path)
-            except OSError:
-                continue
-        orphans = set(os.listdir(f"{self.spool}/state"))
-        # `new` twice: a message that goes from cur back to new between two looks is seen by one of them
-        for directory in (names.NEW, names.CUR, names.HOLD, names.CORRUPT, names.CUR, names.NEW):
-            if not orphans:
-                return
-            orphans.difference_update(name[: queue_id.LENGTH] for name in os.listdir(f"{self.spool}/{directory}"))
-        sync_directory(f"{self.spool}/{names.CUR}")
-        for name in orphans:
-            if queue_id.is_valid(name):
-                try:
-                    os.unlink(f"{self.spool}/state/{name}")
-                except OSError:
-                    continue  # an operator's `delete` was quicker, or it is no file
+        """Removes what a crash left."""
+        remains.sweep(self.spool, self._clock())
 
     def _set_aside(self, directory: str, name: str, why: str) -> None:
-        target, number = f"{self.spool}/{names.CORRUPT}/{name}", 0
-        while os.path.lexists(target):  # what lies there already is never overwritten
-            number += 1
-            target = f"{self.spool}/{names.CORRUPT}/{name}.{number}"
-        try:
-            os.rename(f"{self.spool}/{directory}/{name}", target)
-        except FileNotFoundError:
-            return
-        # names and reasons come from whoever made the file: the log gets them in ASCII
-        shown = ascii(f"{target}: {why}")[1:-1]
-        self._warn(f"set aside as {shown}; look at it, then delete it or put it right and move it to {names.NEW}/")
+        remains.set_aside(self.spool, directory, name, why, self._warn)

@@ -20,8 +20,14 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PLENTY = 20
 """Messages of the largest size for which there must be room; then nobody's share is looked at."""
 
+_PLENTY_OF_FILES = 100_000
+"""Files for which there must be room on the file system; some run out of inodes before they run out of blocks."""
+
 _FRESH = 10.0
 """Seconds for which a look at the spool is good."""
+
+_UNSEEN = 2 << 16
+"""Octets of each connection that may be on their way to the disk: a block that was read, and one that is gathered."""
 
 _HEAD = 512
 _UID = b'"uid":'
@@ -32,7 +38,8 @@ class TooFast(TryAgain):
 
 
 class Fairness:
-    """The shares of all users. clock: seconds, monotonic."""
+    """The shares of all users. clock: seconds, monotonic. large_header: held by who completes one; it takes seconds and a
+    hundred times its length, so one at a time."""
 
     MOST_CONNECTIONS = 50
     """Of one user, at once."""
@@ -40,6 +47,7 @@ class Fairness:
     def __init__(self, settings: Settings, exempt: frozenset[int], clock: "Callable[[], float]") -> None:
         self._exempt = exempt
         self._clock = clock
+        self.large_header = threading.Lock()
         self._lock = threading.Lock()
         self._connections: dict[int, int] = {}
         self._rate = parse_rate(settings.submit_rate)
@@ -66,7 +74,7 @@ class Fairness:
         """One more message, announced to have so many octets. Raises TooFast or NoSpace."""
         if uid in self._exempt:
             return
-        self.room(uid, octets)
+        self._room.begin(uid, octets, self._unseen())
         if self._rate is None:
             return
         most, seconds = self._rate
@@ -78,13 +86,14 @@ class Fairness:
                 )
             self._used[uid] = (used + 1, self._clock())
 
-    def room(self, uid: int, octets: int, *, written: bool = False) -> None:
-        """So many octets are to come, or are written. Raises NoSpace where that is more than the user's share."""
+    def room(self, uid: int, octets: int) -> None:
+        """So many octets are being written. Raises NoSpace where that is more than there is, or than the user's share."""
         if uid not in self._exempt:
-            with self._lock:
-                self._room.check(uid, octets)
-                if written:
-                    self._room.add(uid, octets)
+            self._room.take(uid, octets, self._unseen())
+
+    def _unseen(self) -> int:
+        with self._lock:
+            return sum(self._connections.values()) * _UNSEEN
 
     @property
     def strained(self) -> bool:
@@ -120,32 +129,62 @@ class _Room:
     def __init__(self, settings: Settings, clock: "Callable[[], float]") -> None:
         self._settings = settings
         self._clock = clock
+        self._lock = threading.Lock()
         self._looked = 0.0
-        self._taken: dict[int, int] | None = None
+        self._taken: dict[int, Share] | None = None
 
-    def check(self, uid: int, octets: int) -> None:
+    def take(self, uid: int, octets: int, unseen: int) -> None:
+        """unseen: octets of all users that the disk does not know of yet."""
+        with self._lock:
+            share = self._checked(uid, octets, unseen)
+            if share is not None:
+                share.octets += octets
+
+    def begin(self, uid: int, octets: int, unseen: int) -> None:
+        """One more file is to come, of so many octets."""
+        with self._lock:
+            share = self._checked(uid, octets, unseen)
+            if share is not None:
+                share.files += 1
+
+    def _checked(self, uid: int, octets: int, unseen: int) -> "Share | None":
+        """The user's share, None where there is plenty."""
         settings = self._settings
         space = posix.statvfs(settings.spool)
-        left = space.f_bavail * space.f_frsize - settings.min_free_space
-        if left >= _PLENTY * settings.max_message_size:
-            self._taken = None
-            return
-        now = self._clock()
-        if self._taken is None or now - self._looked > _FRESH:
-            self._taken, self._looked = taken(settings.spool), now
-        if self._taken.get(uid, 0) + octets > left:
+        left = space.f_bavail * space.f_frsize - settings.min_free_space - unseen
+        files = space.f_favail if space.f_files else _PLENTY_OF_FILES
+        if left >= _PLENTY * settings.max_message_size and files >= _PLENTY_OF_FILES:
+            return None
+        if octets > left:
+            raise NoSpace(
+                f"the disk of the spool {settings.spool} has no room for it above min_free_space; nothing was accepted"
+            )
+        share = self._look().setdefault(uid, Share())
+        if share.octets + octets > left or share.files >= files:
             raise NoSpace(
                 f"the mail of uid {uid} has its share of the disk of the spool {settings.spool}; nothing was accepted"
             )
+        return share
 
-    def add(self, uid: int, octets: int) -> None:
-        if self._taken is not None:
-            self._taken[uid] = self._taken.get(uid, 0) + octets
+    def _look(self) -> "dict[int, Share]":
+        now = self._clock()
+        if self._taken is None or now - self._looked > _FRESH:
+            self._taken, self._looked = taken(self._settings.spool), now
+        return self._taken
 
 
-def taken(spool: str) -> dict[int, int]:
-    """Octets on the disk of all messages in a spool, those that are being written too, by the uid that handed them in."""
-    found: dict[int, int] = {}
+class Share:
+    """What the messages of one user take of the disk. octets: in whole blocks."""
+
+    __slots__ = ("files", "octets")
+
+    def __init__(self) -> None:
+        self.octets = self.files = 0
+
+
+def taken(spool: str) -> dict[int, Share]:
+    """The shares of all messages in a spool, those that are being written too, by the uid that handed them in."""
+    found: dict[int, Share] = {}
     for folder in ("tmp", "new", "cur", "hold"):
         for name in posix.listdir(f"{spool}/{folder}"):
             try:
@@ -153,10 +192,12 @@ def taken(spool: str) -> dict[int, int]:
             except OSError:
                 continue  # it has moved on meanwhile
             try:
-                head, size = posix.read(descriptor, _HEAD), posix.fstat(descriptor).st_size
+                head, status = posix.read(descriptor, _HEAD), posix.fstat(descriptor)
             finally:
                 posix.close(descriptor)
             digits = head.partition(_UID)[2].partition(b",")[0]
             if digits.isdigit():
-                found[int(digits)] = found.get(int(digits), 0) + size
+                share = found.setdefault(int(digits), Share())
+                share.octets += status.st_blocks * 512
+                share.files += 1
     return found

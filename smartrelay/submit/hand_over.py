@@ -7,6 +7,7 @@ Loaded by who needs it; `_socket`, because `socket` takes as long as the whole e
 """
 
 import _socket
+import sys
 import time
 
 from smartrelay.errors import AddressError, DataError, NoMailbox, NotPermitted, NotTheOwner, SmartRelayError, TooLarge, TryAgain
@@ -23,6 +24,10 @@ PATIENCE = 10.0
 _STEPS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 _ANSWER = 300.0
 """Seconds to wait for a reply: a disk may be slow."""
+
+_WORD = 8 if sys.maxsize > 1 << 32 else 4
+_ANSWER_TIMEVAL = int(_ANSWER).to_bytes(_WORD, sys.byteorder) + bytes(_WORD)
+"""The same as the kernel has it: seconds and microseconds, each a C long (socket(7), SO_SNDTIMEO)."""
 
 _BLOCK = 1 << 16
 _TOGETHER = 100
@@ -111,9 +116,11 @@ class HandOver:
                 step += 1
 
     def _begin(self, hello: str) -> None:
-        self._connection.settimeout(_ANSWER)
+        # in the kernel's queue those that come first are let in first; who only looks again now and then may never be
+        self._connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _ANSWER_TIMEVAL)
         try:
             self._connection.connect(self._path)
+            self._connection.settimeout(_ANSWER)
         except FileNotFoundError:
             nobody = f"{self._path} is not there, at which others hand over theirs: systemctl start smartrelay-submit.socket"
             raise NotTheOwner(f"{self._refusal}; {nobody}", self._refusal.exit_code) from None

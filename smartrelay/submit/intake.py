@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _MOST_HOPS = 100
 """Received fields from which on a message is taken to go round in a loop (RFC 5321 section 6.3)."""
 
-_STEP = 1 << 20
-"""Octets of a message after which it is asked again whether there is room: many may be on their way at once."""
+_LARGE = 1 << 16
+"""Octets from which on a header is a large one."""
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]")
 _LONGEST_NAME = 255
@@ -81,16 +81,21 @@ class _Received(Submission):
 
     fairness: "Fairness | None" = None
     refusal: "NotTheOwner | None" = None
-    _unchecked = 0
 
     def write(self, piece: bytes | bytearray) -> None:
-        super().write(piece)
-        self._unchecked += len(piece)
-        if self._unchecked >= _STEP and self.refusal is None:
-            octets, self._unchecked = self._unchecked, 0
-            check_space(self.settings)
+        if self._draft is not None and self.refusal is None:
+            # many may be on their way at once
+            check_space(self.settings, len(piece))
             if self.fairness is not None:
-                self.fairness.room(self.uid, octets, written=True)
+                self.fairness.room(self.uid, len(piece))
+        super().write(piece)
+
+    def _open(self) -> None:
+        if self.fairness is None or len(self._text) <= _LARGE:
+            super()._open()
+            return
+        with self.fairness.large_header:
+            super()._open()
 
     def _judge(self, found: list[header.Field]) -> None:
         if sum(name == b"received" for name, _ in found) >= _MOST_HOPS:

@@ -8,7 +8,8 @@ from smartrelay.settings import environment
 
 _FIRST = 3
 _BACKLOG = 4096
-_SOCKET_MODE = 0o666
+_SOCKET_UMASK = 0o111
+_KIND, _SOCKET = 0o170000, 0o140000
 
 
 def handed_over() -> list[_socket.socket]:
@@ -48,19 +49,29 @@ def _unix(path: str) -> _socket.socket:
         pass
     _remove_stale(path)
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    listener.bind(path)
-    posix.chmod(path, _SOCKET_MODE)
+    # not chmod: something else could stand at the path by then
+    umask = posix.umask(_SOCKET_UMASK)
+    try:
+        listener.bind(path)
+    finally:
+        posix.umask(umask)
     return _ready(listener)
 
 
 def _remove_stale(path: str) -> None:
-    """Takes away a socket that nobody listens at any more."""
+    """Takes away a socket that nobody listens at any more, and nothing else."""
+    try:
+        if posix.lstat(path).st_mode & _KIND != _SOCKET:
+            return
+    except FileNotFoundError:
+        return
     probe = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    probe.setblocking(False)
     try:
         probe.connect(path)
     except ConnectionRefusedError:
         posix.unlink(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, BlockingIOError):
         pass
     finally:
         probe.close()

@@ -90,7 +90,7 @@ def _enter(found: settings.Settings) -> NotTheOwner | None:
 
 
 def report(error: Exception) -> None:
-    """Tells the log of an exception that nobody foresaw: standard error may be the client's."""
+    """Tells the log of an exception that nobody foresaw."""
     from smartrelay.maillog import MailLog
     from smartrelay.sinks import open_sink
 

@@ -149,16 +149,17 @@ class Submission:
         text = self._text
         text += piece
         if not self._started:
-            if len(text) < 8:
-                return False  # too short to tell a `From ` line
             cut = header.without_from_line(text)
-            if cut < len(text):
-                del text[:cut]
-                self._started = True
+            rest = len(text) - cut
+            # those that are whole are dropped at once: there may be any number of them
+            del text[: cut if rest else text.rfind(b"\n") + 1]
+            if 0 < rest < 8:
+                return False  # too short to tell a `From ` line
+            self._started = bool(rest)
         if self._started and self._boundary.found(text, eof=False):
             return True
         if len(text) > header.LONGEST_HEADER:
-            raise TooLarge(f"the header of the message is longer than {header.LONGEST_HEADER >> 20} MiB; nothing was accepted")
+            raise _header_too_long()
         return False
 
     def _open(self) -> None:
@@ -172,6 +173,8 @@ class Submission:
         local = time.localtime(now)
         date = header.date(tuple(local), local.tm_gmtoff)
         kept, message_id = self._complete(found, date)
+        if len(kept) > header.LONGEST_HEADER:  # complete addresses may be many times longer
+            raise _header_too_long()
         trace = f"Received: {self.trace}\n\tid {self.queue_id}; {date}\n".encode("ascii", "replace")
         if self._has_local:
             import smartrelay.submit.aliases  # noqa: F401
@@ -220,6 +223,10 @@ class Submission:
     def _author(self) -> str:
         """The From field of a message without one."""
         return self.sender or f"MAILER-DAEMON@{self.settings.domain}"
+
+
+def _header_too_long() -> TooLarge:
+    return TooLarge(f"the header of the message is longer than {header.LONGEST_HEADER >> 20} MiB; nothing was accepted")
 
 
 def _failed(error: OSError, spool: str) -> SmartRelayError:

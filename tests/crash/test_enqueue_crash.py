@@ -2,11 +2,11 @@
 
 import os
 import shutil
-from typing import Any
 
 import pytest
 
 from smartrelay.mail import stored
+from tests.crash.hindrance import fault
 from tests.crash.scene import Outcome, Scene, contents
 
 LARGE = b"Subject: large\n\n" + b"0123456789abcdef\n" * 9000
@@ -87,11 +87,6 @@ def test_an_enqueue_whose_system_call_fails_has_queued_nothing_and_says_so(
         at += 1
     assert done.code == 0
     assert at > 1 or (function == "mkdir" and spool == "standing") or function == "open", "the call was never made"
-
-
-def fault(function: str, at: int, error: str, *, for_ever: bool = False) -> dict[str, Any]:
-    """What `tests.crash.child` is told."""
-    return {"function": function, "at": at, "error": error, "for_ever": for_ever}
 
 
 def check_refused(scene: Scene, done: Outcome, what: str) -> None:

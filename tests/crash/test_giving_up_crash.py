@@ -6,10 +6,9 @@ import shutil
 
 import pytest
 
+from tests.crash.hindrance import CALLS, check_complaint, fault
 from tests.crash.plots import AUTHOR
 from tests.crash.scene import Scene
-from tests.crash.test_enqueue_crash import fault
-from tests.crash.test_pass_faults import CALLS, check_complaint
 
 EXPIRE = ["expire", "--yes"]
 BOUNCE = ["delete", "--bounce", "--yes"]

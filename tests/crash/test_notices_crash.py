@@ -9,12 +9,8 @@ import re
 
 import pytest
 
+from tests.crash.hindrance import CALLS, PARTS, hinder_each_call, kill_at_each_step
 from tests.crash.scene import Scene
-from tests.crash.test_enqueue_crash import fault
-from tests.crash.test_pass_faults import CALLS, check_complaint
-
-PARTS = 4
-"""The steps are dealt out to so many tests, which run side by side."""
 
 
 @pytest.fixture
@@ -26,40 +22,14 @@ def scene(telling: Scene) -> Scene:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_pass_killed_at_any_step_owes_each_notice_once(scene: Scene, part: int) -> None:
     """Laws 3 and 10, C-021, C-022, C-040. Every third time the next pass is killed too, somewhere else."""
-    step = part + 1
-    while True:
-        scene.fresh()
-        first = scene.flush(kill_at=step)
-        if not first.killed:
-            break
-        doubts, what = 1, f"killed at {first.steps[-1]}"
-        if step % 3 == 0:
-            second = scene.flush(kill_at=step * 37 % 61 + 1)
-            doubts += second.killed
-            what += f", then at {second.steps[-1]}"
-        scene.recover("--all")
-        scene.check(doubts, what)
-        step += PARTS
+    step = kill_at_each_step(scene, part, lambda step: scene.recover("--all"))
     assert step > 80, "the pass took fewer steps than its notices need: the hook does not see them"
-    assert first.code == 0
 
 
 @pytest.mark.parametrize(("function", "error"), CALLS)
 def test_a_notice_that_cannot_be_written_keeps_its_message(scene: Scene, function: str, error: str) -> None:
     """Laws 2 and 3, C-014, C-040: whatever call fails, a later pass owes and publishes the same notices, each once."""
-    at = 1
-    while True:
-        scene.fresh()
-        done = scene.flush(fault=fault(function, at, error))
-        if not done.hindered:
-            break
-        what = f"{function} {at} {error}: {done.steps[-1]}\n{done.stderr}"
-        check_complaint(done.code, done.stderr, what)
-        scene.recover("--all")
-        scene.check(1, what)
-        at += 1
-    assert done.code == 0
-    assert at > 1
+    hinder_each_call(scene, function, error, lambda at: scene.recover("--all"))
 
 
 def origin_of(scene: Scene, notice: str) -> str:

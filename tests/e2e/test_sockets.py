@@ -17,7 +17,7 @@ import pytest
 from smartrelay.mail.envelope import Envelope
 from smartrelay.spool.queue import Queue
 from tests.e2e.commands import SENDMAIL, relay
-from tests.e2e.test_ownership import PRIVATE, STRANGER, Host, host
+from tests.e2e.test_ownership import PRIVATE, ROOT_OF_CODE, STRANGER, Host, host
 from tests.support.activation import activated
 from tests.support.process import NOBODY, free_port
 from tests.support.smtp_talk import Talk, until
@@ -59,11 +59,19 @@ def hall(host: Host) -> Iterator[Hall]:
     host.configure(top=f'submit_socket = "{host.door}"')
     become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     # $LISTEN_PID stays right: each of these becomes the next
-    with activated([host.door, f"127.0.0.1:{host.port}"], [*become, SENDMAIL, "-bs"], host.environment) as host.process:
+    environment = {**host.environment, **unit_environment()}
+    with activated([host.door, f"127.0.0.1:{host.port}"], [*become, SENDMAIL, "-bs"], environment) as host.process:
         os.chmod(host.door, 0o666)
         yield host
     for connection in host.connections:
         connection.close()
+
+
+def unit_environment() -> dict[str, str]:
+    """What the unit adds to the environment."""
+    with open(f"{ROOT_OF_CODE}/contrib/systemd/smartrelay-submit.service", encoding="utf-8") as file:
+        lines = [line.rstrip("\n").partition("=")[2] for line in file if line.startswith("Environment=")]
+    return dict(line.split("=", 1) for line in lines)
 
 
 @pytest.mark.parametrize("arguments", [("you@b.example",), ("-t", "-i"), ("-f", "x@y.example", "-N", "never", "you@b.example")])

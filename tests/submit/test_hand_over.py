@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -145,6 +146,32 @@ def test_nobody_listening_is_tried_again_and_no_socket_is_not(tmp_path: os.PathL
     with pytest.raises(TryAgain, match="nobody takes mail"):
         handed(path, TO, naps=naps)
     assert len(naps.naps) > 10
+
+
+def test_a_queue_that_is_full_is_waited_in(tmp_path: os.PathLike[str]) -> None:
+    """Whoever only looked again now and then would find it full each time that others fill it."""
+    path, naps = f"{os.fspath(tmp_path)}/s", Naps()
+    with ExitStack() as held:
+        door = held.enter_context(socket.socket(socket.AF_UNIX))
+        door.bind(path)
+        door.listen(0)
+        door.settimeout(20)
+        held.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
+        client = threading.Thread(target=lambda: handed(path, TO, naps=naps))
+        client.start()
+        # where it does not wait it has had all its naps by then: they take no time
+        client.join(0.1)
+        door.accept()[0].close()
+        accepted = held.enter_context(door.accept()[0])
+        tray = Tray()
+        one = Session(NEIGHBOUR, tray, tray.bugs.append)
+        accepted.sendall(one.greeting())
+        with suppress(BrokenPipeError):  # it does not wait for the answer to QUIT
+            while data := accepted.recv(1 << 16):
+                accepted.sendall(one.receive(data))
+        client.join(20)
+    assert len(tray.messages) == 1
+    assert naps.naps == []
 
 
 @pytest.mark.parametrize(

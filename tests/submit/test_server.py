@@ -9,11 +9,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from smartrelay.errors import NoSpace
+from smartrelay.errors import CannotCreate, NoSpace
 from smartrelay.settings import Settings
 from smartrelay.spool.queue import Queue
 from smartrelay.submit import listening, peer
@@ -251,7 +251,8 @@ def test_a_port_of_another_user_is_theirs() -> None:
         with subprocess.Popen([*become, sys.executable, "-c", script, str(port)], stdin=subprocess.PIPE) as process:
             accepted, (address, their_port) = listener.accept()
             with accepted:
-                assert peer.owner(address, their_port, port) == 4711
+                there, here = (address, their_port), ("127.0.0.1", port)
+                assert peer.owner(there, here) == peer.by_question(there, here) == peer.by_table(there, here) == 4711
             process.communicate()
 
 
@@ -332,21 +333,143 @@ def test_a_rate_is_read_as_the_strict_reader_reads_it(text: str, expected: objec
 def test_where_there_is_not_plenty_a_user_has_as_much_as_is_left_for_all(tmp_path: os.PathLike[str], clock: FakeClock) -> None:
     spool = new_spool(os.fspath(tmp_path))
     one = put(Queue(spool), text=b"x" * 3_000_000)
-    size = os.stat(f"{spool}/new/{one}").st_size
-    assert taken(spool) == {os.getuid(): size}
+    size = os.stat(f"{spool}/new/{one}").st_blocks * 512
+    assert {uid: (share.octets, share.files) for uid, share in taken(spool).items()} == {os.getuid(): (size, 1)}
     space = os.statvfs(spool)
     free = space.f_bavail * space.f_frsize
     # what other programs write meanwhile must not matter: half of all that is free is a long way from both bounds
     found = Fairness(settings(spool, min_free_space=free - (40 << 20), max_message_size=50 << 20), frozenset(), clock)
-    found.room(USER, 1 << 20)
+    found.message(USER, 1 << 20)
+    with pytest.raises(NoSpace, match="no room for it above min_free_space"):
+        found.message(USER, 200 << 20)
+    found.room(USER, 15 << 20)
     with pytest.raises(NoSpace, match="uid 1001 has its share"):
-        found.room(USER, 200 << 20)
-    found.room(USER, 15 << 20, written=True)
-    with pytest.raises(NoSpace):
         found.room(USER, 30 << 20)
     found.room(OTHER, 15 << 20)
 
 
 def test_where_there_is_plenty_nobody_looks(tmp_path: os.PathLike[str], clock: FakeClock) -> None:
     found = fairness(f"{tmp_path}", clock, max_message_size=1)
-    found.room(USER, 1 << 20, written=True)
+    found.room(USER, 1 << 20)
+
+
+@pytest.mark.as_another_user
+def test_a_connection_of_another_user_from_the_same_port_lends_nobody_its_name() -> None:
+    """It goes to the same port of another address; both begin where the two users agree, or where one of them sees it."""
+    script = (
+        "import socket, sys\nheld = []\n"
+        "for line in sys.stdin:\n"
+        " c = socket.socket(); c.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); held.append(c)\n"
+        " c.bind(('127.0.0.1', int(line))); c.connect(('127.0.0.1', int(sys.argv[1]))); print(flush=True)\n"
+    )
+    become = ["setpriv", "--reuid=4711", "--regid=4711", "--clear-groups"]
+    with socket.create_server(("127.0.0.1", 0)) as ours, ExitStack() as held:
+        port = ours.getsockname()[1]
+        elsewhere = held.enter_context(socket.create_server(("127.0.0.2", port)))
+        command = [*become, sys.executable, "-c", script, str(port)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as hostile:
+            assert hostile.stdin is not None and hostile.stdout is not None
+            for _ in range(20):
+                victim = held.enter_context(socket.socket())
+                victim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                victim.bind(("127.0.0.1", 0))
+                victim.connect(("127.0.0.2", port))
+                held.enter_context(elsewhere.accept()[0])
+                print(victim.getsockname()[1], file=hostile.stdin, flush=True)
+                hostile.stdout.readline()
+                caller = peer.caller(held.enter_context(ours.accept()[0]))
+                assert caller is not None and caller.uid == 4711
+            hostile.communicate()
+
+
+@pytest.mark.as_another_user
+@pytest.mark.parametrize(("family", "to"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::ffff:127.0.0.1")])
+def test_a_port_for_both_families_tells_users_apart(family: int, to: str) -> None:  # F-024
+    script = (
+        "import socket, sys; c = socket.socket(int(sys.argv[1])); c.connect((sys.argv[2], int(sys.argv[3]))); sys.stdin.read()"
+    )
+    become = ["setpriv", "--reuid=4711", "--regid=4711", "--clear-groups"]
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+        command = [*become, sys.executable, "-c", script, str(int(family)), to, str(listener.getsockname()[1])]
+        with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+            accepted, (_, their_port, *_) = listener.accept()
+            with accepted:
+                caller = peer.caller(accepted)
+                there, here = ("127.0.0.1", their_port), ("127.0.0.1", listener.getsockname()[1])
+                assert peer.by_question(there, here) == peer.by_table(there, here) == 4711
+            assert caller is not None
+            assert (caller.uid, caller.literal) == (4711, "[127.0.0.1]")
+            process.communicate()
+
+
+# The way to the socket.
+
+
+@pytest.mark.parametrize("kind", ["file", "link to a file", "directory"])
+def test_what_is_no_socket_is_left_where_it_is(tmp_path: os.PathLike[str], kind: str) -> None:
+    path, other = f"{os.fspath(tmp_path)}/submit.sock", f"{os.fspath(tmp_path)}/other"
+    if kind == "directory":
+        os.mkdir(path)
+    for name in (path, other) if kind == "file" else (other,):
+        with open(name, "w", encoding="ascii") as file:
+            file.write("precious")
+    if kind == "link to a file":
+        os.symlink(other, path)
+    with pytest.raises(CannotCreate, match=r"cannot listen at .*submit\.sock: Address already in use"):
+        listening.open_all(path, ())
+    assert os.path.lexists(path)
+    assert os.path.islink(path) == (kind == "link to a file")
+
+
+def test_a_link_in_the_sockets_place_is_not_followed(tmp_path: os.PathLike[str]) -> None:
+    """Whoever may write to its directory could have the mode of any file changed."""
+    path, secret = f"{os.fspath(tmp_path)}/submit.sock", f"{os.fspath(tmp_path)}/secret"
+    os.symlink(secret, path)
+    with pytest.raises(CannotCreate):
+        listening.open_all(path, ())
+    assert not os.path.exists(secret)
+
+
+def test_the_mode_of_the_socket_is_there_from_the_beginning(tmp_path: os.PathLike[str]) -> None:
+    path, before = f"{os.fspath(tmp_path)}/submit.sock", os.umask(0o027)
+    try:
+        (listener,) = listening.open_all(path, ())
+        listener.close()
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    assert os.stat(path).st_mode & 0o7777 == 0o666
+
+
+def test_a_socket_that_nobody_listens_at_any_more_makes_way(tmp_path: os.PathLike[str]) -> None:
+    path = f"{os.fspath(tmp_path)}/submit.sock"
+    for _ in range(2):
+        (listener,) = listening.open_all(path, ())
+        listener.close()
+    (listener,) = listening.open_all(path, ())
+    with pytest.raises(CannotCreate, match="Address already in use"):
+        listening.open_all(path, ())
+    listener.close()
+
+
+def test_who_comes_as_a_server_ends_is_served_by_the_next(tmp_path: os.PathLike[str], clock: FakeClock) -> None:
+    """What a socket unit does: the sockets stay, and one process follows the other."""
+    spool, path = new_spool(os.fspath(tmp_path)), f"{os.fspath(tmp_path)}/submit.sock"
+    listeners = listening.open_all(path, ())
+    bugs: list[Exception] = []
+    first = Server(listeners, settings(spool), os.getuid(), bugs.append, idle=30, clock=clock)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        connection.sendall(MESSAGE + b"x\r\n.\r\n")
+        clock.advance(31)
+        first.run()
+        last = Server(listeners, settings(spool), os.getuid(), bugs.append)
+        thread = threading.Thread(target=last.run)
+        thread.start()
+        talk = Talk(connection.fileno(), connection.fileno())
+        assert [talk.hear()[:3] for _ in range(6)] == ["220", "250", "250", "250", "354", "250"]
+        last.stop()
+        thread.join(20)
+    listeners[0].close()
+    assert len(files(spool)["new"]) == 1
+    assert bugs == []
