@@ -47,7 +47,7 @@ class _Closed(Exception):
 
 class HandOver:
     """What `spool.durable.Draft` is to an owner: `write`, `commit`, `discard`. queue_id: what the other side calls it, after
-    `commit`. refusal: why we cannot write ourselves; raised where there is no socket. passed_on: the message began elsewhere.
+    `commit`. refusal: why we cannot write ourselves. passed_on: the message began elsewhere.
 
     Raises TryAgain where nobody takes it now, and what the other side says against it.
     """
@@ -122,7 +122,9 @@ class HandOver:
             self._connection.connect(self._path)
             self._connection.settimeout(_ANSWER)
         except FileNotFoundError:
-            raise self._refusal from None
+            raise TryAgain(
+                f"{self._refusal}; and there is no {self._path} to hand mail over at; start smartrelay-submit.socket"
+            ) from None
         except PermissionError as error:
             raise TryAgain(f"cannot reach {self._path}: {error.strerror}; {self._refusal}") from error
         except (ConnectionError, BlockingIOError):
