@@ -33,8 +33,10 @@ def _one(number: int) -> str:
     return RECIPIENT
 
 
-def fill(spool: str, count: int, octets: int, *, waiting: bool, recipient: Callable[[int], str] = _one) -> None:
-    """Adds messages: deferred once and not due for an hour, each with its journal; or new. recipient: that of each, by its
+def fill(
+    spool: str, count: int, octets: int, *, waiting: bool, due: float = 3600.0, recipient: Callable[[int], str] = _one
+) -> None:
+    """Adds messages: deferred once and due in so many seconds, each with its journal; or new. recipient: that of each, by its
     number."""
     content = text(octets)
     lines = content.split(b"\n")
@@ -48,7 +50,7 @@ def fill(spool: str, count: int, octets: int, *, waiting: bool, recipient: Calla
         envelope = Envelope(SENDER, [Recipient(recipient(number))], arrived, 0, f"<{one}@bench.example.test>")
         file = envelope.head() + facts.json() + b"\n" + content
         if waiting:
-            _write(f"{spool}/cur/{names.waiting_name(one, now + 3600 + number % 600)}", file)
+            _write(f"{spool}/cur/{names.waiting_name(one, now + due + number % 600)}", file)
             _write(f"{spool}/state/{one}", journal)
         else:
             _write(f"{spool}/new/{one}", file)

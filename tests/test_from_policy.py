@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartrelay import values
+from smartrelay.errors import AddressError
+from smartrelay.mail import header
 from smartrelay.mail.envelope import Envelope, Facts, Recipient
 from smartrelay.mail.header import Field
 from smartrelay.mail.header_edit import edited
@@ -152,6 +154,40 @@ def test_the_first_author_is_kept_where_one_wants_it(original: str, handed: byte
 def test_mail_with_the_null_sender_is_untouched() -> None:
     handed = b"From: Mail Delivery System <MAILER-DAEMON@h.a.example>\n\nreport\n"
     assert sent(handed, "me@x.example", reverse_path="") == ("", handed)
+
+
+SIGNS = st.sampled_from(
+    ["a", "@", ".", '"', "\\", "(", ")", "<", ">", ",", ";", ":", " ", "\n ", "[", "]", "é", "=?utf-8?q?x?=", "\0", "\r",
+     "\x80", "a@b", "<a@b>", '"q, r" <x@y>', "g: a@b, c@d;", "<@h,@i:a@b>"]
+)  # fmt: skip
+FIELDS = st.sampled_from(["From", "Sender", "Resent-From", "To", "Reply-To", "X"])
+
+
+@many
+@given(st.lists(st.tuples(FIELDS, st.lists(SIGNS, max_size=10).map("".join)), max_size=5))
+def test_whatever_a_user_writes_each_of_the_authors_is_the_policys(written: list[tuple[str, str]]) -> None:
+    text = "".join(f"{name}: {value}\n" for name, value in written).encode("utf-8", "surrogateescape") + b"\nbody\n"
+    reverse_path, new = sent(text, "new@x.example")
+    assert reverse_path == "new@x.example"
+    (before, rest), (after, same) = (parts(each) for each in (text, new))
+    assert (rest, len(before)) == (same, len(after))
+    for (name, old), (new_name, field) in zip(before, after, strict=True):
+        assert name == new_name
+        if name not in (b"from", b"sender", b"resent-from"):
+            assert field == old
+            continue
+        try:
+            count = len(header.addresses(header.value(old)))
+        except AddressError:
+            count = 1
+        assert header.addresses(header.value(field)) == ["new@x.example"] * count
+
+
+def parts(text: bytes) -> tuple[list[Field], bytes]:
+    """The fields of a text, and its body."""
+    boundary = header.Boundary()
+    boundary.found(text, eof=True)
+    return header.fields(text[: boundary.end]), text[boundary.end :]
 
 
 # Editing a header

@@ -225,7 +225,7 @@ def _postmaster(settings: Settings) -> str:
 def _read(path: str, what: str, *, needed: bool = True, whole_path: bool = False) -> str:
     """The text of a file that only root and we may change. needed: it must be there. whole_path: nor may anybody else change
     where it is."""
-    if path[:1] != "/":
+    if path[:1] != "/" or "\0" in path:
         raise ConfigError(f"{what} must be an absolute path")
     try:
         if whole_path:

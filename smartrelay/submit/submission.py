@@ -159,7 +159,7 @@ class Submission:
         if self._started and self._boundary.found(text, eof=False):
             return True
         if len(text) > header.LONGEST_HEADER:
-            raise TooLarge(f"the header of the message is longer than {header.LONGEST_HEADER >> 20} MiB; nothing was accepted")
+            raise _header_too_long()
         return False
 
     def _open(self) -> None:
@@ -173,6 +173,8 @@ class Submission:
         local = time.localtime(now)
         date = header.date(tuple(local), local.tm_gmtoff)
         kept, message_id = self._complete(found, date)
+        if len(kept) > header.LONGEST_HEADER:  # complete addresses may be many times longer
+            raise _header_too_long()
         trace = f"Received: {self.trace}\n\tid {self.queue_id}; {date}\n".encode("ascii", "replace")
         if self._has_local:
             import smartrelay.submit.aliases  # noqa: F401
@@ -221,6 +223,10 @@ class Submission:
     def _author(self) -> str:
         """The From field of a message without one."""
         return self.sender or f"MAILER-DAEMON@{self.settings.domain}"
+
+
+def _header_too_long() -> TooLarge:
+    return TooLarge(f"the header of the message is longer than {header.LONGEST_HEADER >> 20} MiB; nothing was accepted")
 
 
 def _failed(error: OSError, spool: str) -> SmartRelayError:

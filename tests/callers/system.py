@@ -158,8 +158,10 @@ class System(Machine):
         become = ["setpriv", f"--reuid={JOE}", f"--regid={JOE}", "--clear-groups"] if user == "joe" else []
         home = ["env", f"HOME={self.own}/home/{user}", f"USER={user}", f"LOGNAME={user}"]
         apart = ["--pid", "--kill-child"] if own_processes else []
+        # the first process of them must be one that keeps its ids: who changes them is not killed with its parent (prctl(2))
+        first = ["/bin/sh", "-c", '"$@" & wait', "sh"] if own_processes else []
         enter = ["unshare", "--mount", "--uts", "--propagation", "private", *apart]
-        return [*enter, "/bin/sh", "-ec", self._script, "sh", *become, *home, *command]
+        return [*enter, "/bin/sh", "-ec", self._script, "sh", *become, *home, *first, *command]
 
     def start_program(self, program: str, *arguments: str, text: bytes | int = b"", env: object = None) -> Running:
         """Start a program inside, as root."""

@@ -6,6 +6,7 @@ The sockets are opened by systemd-socket-activate, as a socket unit does it.
 
 import os
 import pwd
+import signal
 import smtplib
 import subprocess
 import sys
@@ -59,6 +60,7 @@ def hear(c):
     return line.split(b"\\r\\n")[-2]
 def say(c, text, replies=1):
     c.sendall(text)
+    last = b""
     for _ in range(replies):
         last = hear(c)
     return last.decode()
@@ -83,6 +85,7 @@ def ready(what=""):
         if kind is not None:
             self.process.terminate()
         self.process.communicate()
+        assert kind is not None or self.process.returncode in (0, -signal.SIGKILL), "the attack itself has failed"
 
 
 def send(hall: Hall, user: pwd.struct_passwd, *arguments: str, text: bytes = TEXT) -> str:
@@ -133,23 +136,29 @@ for c in held:
         say(c, b"DATA\\r\\n")
 line = b"x" * 998 + b"\\r\\n"
 text = b"Subject: x\\r\\n\\r\\n" + line * (size // 1000)
+def free():
+    space = os.statvfs(sys.argv[4])
+    return space.f_bavail * space.f_frsize
+going, lowest = list(held), free()
 for at in range(0, len(text), 1 << 16):
-    for c in held:
-        piece = text[at:at + (1 << 16)]
-        if way == "BDAT":
-            c.sendall(b"BDAT %d\\r\\n" % len(piece))
-        c.sendall(piece)
-if way == "DATA":
-    replies = [say(c, b"\\r\\n.\\r\\n") for c in held]
-else:
-    replies = [say(c, b"BDAT 0 LAST\\r\\nNOOP x\\r\\n", -(-len(text) >> 16) + 2 if not i else 1) for i, c in enumerate(held)]
-ready()
+    piece = text[at:at + (1 << 16)]
+    for c in list(going):
+        if way == "DATA":
+            c.sendall(piece)
+        elif not say(c, b"BDAT %d\\r\\n" % len(piece) + piece).startswith("250"):
+            going.remove(c)
+        lowest = min(lowest, free())
+end = b"\\r\\n.\\r\\n" if way == "DATA" else b"BDAT 0 LAST\\r\\n"
+replies = [say(c, end) for c in going]
+refused = len(held) - sum(reply.startswith("250") for reply in replies)
+ready(refused)
+ready(min(lowest, free()))
 sys.stdin.read()
 """
     send(small_disk, people.alice)
-    with Attack(people.mallory, script, small_disk.door, str(size), way) as attack:
-        attack.hear()
-        assert free(small_disk.spool) >= 32 * MIB
+    with Attack(people.mallory, script, small_disk.door, str(size), way, small_disk.spool) as attack:
+        assert int(attack.hear()) > 0
+        assert int(attack.hear()) >= 32 * MIB
         # and what is left is not all hers
         send(small_disk, people.alice, text=b"Subject: x\n\n" + b"x" * 998 + b"\n")
     assert free(small_disk.spool) >= 32 * MIB
@@ -354,7 +363,7 @@ def test_no_display_is_led_by_what_a_user_sends(hall: Hall, people: People) -> N
 def test_a_client_that_dies_at_any_step_leaves_nothing(hall: Hall, people: People) -> None:  # F-015
     script = """
 import signal
-steps = [b"", b"EH", b"EHLO c\\r\\n", b"MAIL FROM:<a@b>\\r\\n", b"RCPT TO:<c@d>\\r\\n", b"DATA\\r\\n", b"Subject: x\\r\\n",
+steps = [b"", b"EH", b"LO c\\r\\n", b"MAIL FROM:<a@b>\\r\\n", b"RCPT TO:<c@d>\\r\\n", b"DATA\\r\\n", b"Subject: x\\r\\n",
     b"\\r\\nhello\\r\\n", b"x" * 200_000, b"\\r\\n.", b"\\r"]
 for end in range(len(steps) + 1):
     for how in ("exit", "close", "half", "reset"):
@@ -372,11 +381,11 @@ for end in range(len(steps) + 1):
             if how != "exit":
                 c.close()
             os.kill(os.getpid(), signal.SIGKILL)
-        os.waitpid(pid, 0)
-ready()
+        assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+ready("done")
 """
     with Attack(people.mallory, script, hall.door, str(hall.port)) as attack:
-        attack.hear()
+        assert attack.hear() == "done"
         send(hall, people.alice)
     until(lambda: os.listdir(f"{hall.spool}/tmp") == [])
     assert len(hall.ids("new")) == 1

@@ -217,6 +217,7 @@ def test_a_list_is_included_with_its_comments_names_and_lists(site: Site) -> Non
 def test_what_is_wrong_with_a_list_names_it(site: Site) -> None:
     site.write(
         "gone: :include:$/gone\npipe: :include:$/pipe\nfolder: :include:$\nrelative: :include:list\nbad: :include:$/bad\n"
+        "nul: :include:$/n\0\n"
     )
     os.mkfifo(site.folder / "pipe")
     site.write("ok@x.example\n|prog\n", "bad")
@@ -224,6 +225,7 @@ def test_what_is_wrong_with_a_list_names_it(site: Site) -> None:
     assert "not a file" in site.refused("pipe")
     assert "not a file" in site.refused("folder")
     assert "absolute" in site.refused("relative")
+    assert "absolute" in site.refused("nul")
     assert f"{site.folder}/bad, line 2" in site.refused("bad")
 
 

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from smartrelay.errors import AddressError
+from smartrelay.errors import AddressError, TooLarge
 from smartrelay.mail import header
 from smartrelay.mail.address_list import Parser, changed
 from smartrelay.submit.completion import completed
 from smartrelay.submit.submission import Submission
 from tests.submit.test_server import settings
-from tests.support.queues import new_spool
+from tests.support.queues import files, new_spool
 
 SIZE = 200_000
 MOST = 5.0
@@ -49,6 +49,18 @@ def test_completing_a_header_costs_what_its_length_costs(text: bytes) -> None:  
         completed(header.fields(text), "date", "<a@b>", "example.org", lambda: "me@a.example")
 
     assert cost(complete) < MOST
+
+
+def test_a_header_that_is_too_long_once_it_is_complete_is_refused(tmp_path: os.PathLike[str]) -> None:  # E-040
+    """Passes look for the author in a header of that length, and in no longer one: nobody may escape the From policy."""
+    spool = new_spool(os.fspath(tmp_path))
+    one = Submission(settings(spool, domain=f"{'d' * 60}.example"), 1, "by x")
+    one.add(["you@b.example"])
+    one.write(b"To: " + b"a," * 20_000 + b"\nFrom: boss@b.example\n")
+    with pytest.raises(TooLarge, match="the header of the message is longer than 1 MiB"):
+        one.write(b"\nhello\n")
+    one.discard()
+    assert files(spool) == {}
 
 
 @pytest.mark.parametrize("piece", [b"From \n", b">From x y\n", b"From "])
