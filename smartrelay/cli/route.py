@@ -60,8 +60,9 @@ def route(addresses: tuple[str, ...], sender: str | None, json_wanted: bool, com
         raise ConfigError(f"no relay is configured, so all mail is kept; add a [[relay]] to {config.file}")
     wanted = [_parsed(text, "an address") for text in addresses]
     reverse_path = _sender(sender, config.domain)
-    load_resolver()
-    router = _Router(config, routes, _memory(common, config))
+    uid = _author(sender)
+    _load()
+    router = _Router(config, routes, _memory(common, config), uid)
     aliases = Expansion(settings.load(common.config, common.spool))
     code, gap = EX_OK, ""
     for written in wanted:
@@ -76,6 +77,14 @@ def route(addresses: tuple[str, ...], sender: str | None, json_wanted: bool, com
             click.echo(json.dumps(report.as_dict()) if json_wanted else gap + report.as_text(time.time()))
             code, gap = code or _code(report), "\n"
     return code
+
+
+def _load() -> None:
+    """Imports what is needed later while root can: the interpreter may lie where the spool's owner cannot read it."""
+    import smartrelay.mail.address_list
+    import smartrelay.relay.from_policy  # noqa: F401
+
+    load_resolver()
 
 
 def _parsed(text: str, what: str) -> str:
@@ -95,6 +104,14 @@ def _sender(text: str | None, domain: str) -> str:
     except KeyError:
         raise UsageError(f"uid {os.getuid()} has no name on this host; give the sender with --sender") from None
     return qualified(canonical(login), domain)
+
+
+def _author(sender: str | None) -> int:
+    """The uid whose mail it would be: of the user who is named as the sender, else the caller's."""
+    try:
+        return pwd.getpwnam(sender).pw_uid if sender else os.getuid()
+    except KeyError:
+        return os.getuid()
 
 
 def _memory(common: Common, config: Config) -> BadHosts | None:
@@ -117,10 +134,11 @@ def _code(report: Report) -> int:
 
 
 class _Router:
-    """Finds ways; what the DNS and the system have answered is not asked again."""
+    """Finds ways; what the DNS and the system have answered is not asked again. uid: whose mail it would be."""
 
-    def __init__(self, config: Config, routes: Routes, memory: BadHosts | None) -> None:
+    def __init__(self, config: Config, routes: Routes, memory: BadHosts | None, uid: int) -> None:
         self._config = config
+        self._uid = uid
         self._remembers = memory is not None
         self._recorder = Recorder(DNSResolver(config.mx.nameservers, config.timeouts.lookup))
         nothing = BadHosts("", None, warn=lambda sentence: None)
@@ -139,7 +157,7 @@ class _Router:
         if way.hop is not None:
             before = relays.index(way.hop.relay)
             authors = from_policy(self._config, way.hop)
-            sent_as = authors.address(sender, os.getuid()) if authors is not None and sender else sender
+            sent_as = authors.address(sender, self._uid) if authors is not None and sender else sender
             factory = factory_for(way.hop, self._config, threading.Event())
             pairs = zip(way.hosts, way.candidates, strict=True)
             places = [self._place(host, candidate, factory.policy(candidate)) for host, candidate in pairs]

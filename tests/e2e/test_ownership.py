@@ -275,6 +275,29 @@ def test_root_loads_what_asks_the_dns_only_for_a_rule_that_does(host: Host, host
     assert "status=deferred (" in result.errors
 
 
+def test_route_asks_the_from_policy_as_the_user_whose_mail_it_would_be(host: Host) -> None:
+    """Root becomes the spool's owner on the way, whose rules are not root's. A user's name as the sender asks as that user."""
+    host.configure(
+        relay("smtps://127.0.0.1"), '[submit.from]\nroot = "r@a.example"\nnobody = "n@a.example"\n"*" = "@b.example"'
+    )
+    host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    for uid, sender, expected in (
+        (0, [], "r@a.example"),
+        (0, ["--sender", "root"], "r@a.example"),
+        (0, ["--sender", "nobody"], "n@a.example"),
+        (0, ["--sender", "x@c.example"], "r@a.example"),
+        (NOBODY, [], "n@a.example"),
+        (NOBODY, ["--sender", "root"], "r@a.example"),
+        (NOBODY, ["--sender", "x@c.example"], "n@a.example"),
+        (STRANGER, ["--sender", "nobody"], "n@a.example"),
+        (STRANGER, ["--sender", "no.user"], "no.user@b.example"),
+        (STRANGER, ["--sender", "x@c.example"], "x@b.example"),
+    ):
+        told = host.by(uid).run("route", *sender, "--json", "you@b.example")
+        assert told.code == 0, told
+        assert json.loads(told.output)["sent_as"] == expected, (uid, sender)
+
+
 def test_root_at_the_keyboard_queues_as_the_owner_and_relays_as_the_owner(
     host: Host, smtp_server: Callable[..., ScriptedServer]
 ) -> None:
