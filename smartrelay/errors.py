@@ -101,10 +101,6 @@ class UnknownUser(SmartRelayError):
     exit_code = EX_OSERR
 
 
-class NotTheOwner(SmartRelayError):
+class NotTheOwner(NotPermitted):
     """The spool is another's, and only its owner and root write to it; who is neither may hand mail over to a process of the
     owner's."""
-
-    def __init__(self, text: str, exit_code: int = EX_TEMPFAIL) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code

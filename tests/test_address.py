@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from smartrelay.errors import AddressError
 from smartrelay.mail import header
-from smartrelay.mail.address import canonical, domain_of, qualified, split
+from smartrelay.mail.address import canonical, domain_of, identity, qualified, split
 from smartrelay.mail.address_list import Parser, changed
 from tests.support.queues import few, many
 
@@ -136,6 +136,20 @@ def test_only_an_address_without_domain_is_completed() -> None:  # B-027 D-070
     assert qualified('"a@b"', "example.org") == '"a@b"@example.org'
     assert qualified("u@squeaky.sales", "example.org") == "u@squeaky.sales"
     assert qualified("root", "") == "root"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("a@X.example", "a@x.EXAMPLE", True),
+        ("A@x.example", "a@x.example", False),
+        ("joe", "JOE", False),
+        ('"a@B"', '"a@b"', False),
+        ('"a@B"@x.example', '"a@B"@X.example', True),
+    ],
+)
+def test_one_recipient_is_one_whatever_the_case_of_the_domain(one: str, other: str, same: bool) -> None:  # D-074
+    assert (identity(one) == identity(other)) == same
 
 
 def test_the_domain_of_a_loop_back_interface_is_as_good_as_none() -> None:  # E-015

@@ -152,7 +152,8 @@ def _routes(config: Config, understood: list[credentials.Understood]) -> Routes 
 def _load() -> None:
     """Imports what is needed later while root can: the interpreter may lie where the spool's owner cannot read it."""
     import smartrelay.mail.address_list
-    import smartrelay.mail.international  # noqa: F401
+    import smartrelay.mail.international
+    import smartrelay.relay.from_policy  # noqa: F401
 
     dns.load()
     time.strptime("2000", "%Y")  # its first call imports how; the end of a certificate is read by it

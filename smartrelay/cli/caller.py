@@ -17,10 +17,10 @@ class Common:
         self.spool = spool
         self.verbosity = verbosity
 
-    def enter_spool(self, *, make: bool = False) -> settings.Settings:
-        """Becomes the spool's owner; the settings for it. Raises what `spool.access.enter` raises."""
+    def enter_spool(self) -> settings.Settings:
+        """Becomes the owner of a spool that is there; the settings for it. Raises what `spool.access.enter` raises."""
         found = settings.load(self.config, self.spool)
-        access.enter(found.spool, direct=found.direct, make=make)
+        access.enter(found.spool, direct=found.direct, make=False)
         return found
 
     def say(self, text: str) -> None:

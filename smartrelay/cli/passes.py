@@ -51,9 +51,9 @@ class Passes:
         """One pass, or passes until a signal comes, `every` seconds apart; the exit code. listen: the submission sockets are
         served meanwhile. Raises what `once` raises, and CannotCreate for a socket that cannot be opened."""
         if listen:
-            from smartrelay.cli.doorway import Doorway
+            from smartrelay.cli import doorway
 
-            self._doorway = Doorway(self._common)
+            self._doorway = doorway.opened(self._common)
         self._prepare(for_ever=every is not None)
         gc.freeze()
         gc.enable()

@@ -30,7 +30,6 @@ from smartrelay.errors import (
 from smartrelay.mail import header
 from smartrelay.mail.address import canonical, qualified
 from smartrelay.relay.factory import factory_for, from_policy
-from smartrelay.relay.from_policy import user_id
 from smartrelay.routing.bad_hosts import BadHosts
 from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import NextHop, Routes
@@ -61,8 +60,8 @@ def route(addresses: tuple[str, ...], sender: str | None, json_wanted: bool, com
         raise ConfigError(f"no relay is configured, so all mail is kept; add a [[relay]] to {config.file}")
     wanted = [_parsed(text, "an address") for text in addresses]
     reverse_path = _sender(sender, config.domain)
-    uid = _uid(sender)  # before we become the spool's owner
-    load_resolver()
+    uid = _author(sender)
+    _load()
     router = _Router(config, routes, _memory(common, config), uid)
     aliases = Expansion(settings.load(common.config, common.spool))
     code, gap = EX_OK, ""
@@ -78,6 +77,14 @@ def route(addresses: tuple[str, ...], sender: str | None, json_wanted: bool, com
             click.echo(json.dumps(report.as_dict()) if json_wanted else gap + report.as_text(time.time()))
             code, gap = code or _code(report), "\n"
     return code
+
+
+def _load() -> None:
+    """Imports what is needed later while root can: the interpreter may lie where the spool's owner cannot read it."""
+    import smartrelay.mail.address_list
+    import smartrelay.relay.from_policy  # noqa: F401
+
+    load_resolver()
 
 
 def _parsed(text: str, what: str) -> str:
@@ -99,9 +106,9 @@ def _sender(text: str | None, domain: str) -> str:
     return qualified(canonical(login), domain)
 
 
-def _uid(sender: str | None) -> int:
-    """Who would hand the mail in: a user of this host that is named as the sender, else the caller."""
-    found = None if sender is None or "@" in sender else user_id(sender)
+def _author(sender: str | None) -> int:
+    """The uid whose mail it would be: of the user who is named as the sender, else the caller's."""
+    found = user_id(sender) if sender else None
     return os.getuid() if found is None else found
 
 
@@ -125,7 +132,7 @@ def _code(report: Report) -> int:
 
 
 class _Router:
-    """Finds ways; what the DNS and the system have answered is not asked again."""
+    """Finds ways; what the DNS and the system have answered is not asked again. uid: whose mail it would be."""
 
     def __init__(self, config: Config, routes: Routes, memory: BadHosts | None, uid: int) -> None:
         self._config = config

@@ -67,6 +67,12 @@ def domain_of(address: str) -> str:
     return (split(address)[1] or "").lower() if address else ""
 
 
+def identity(address: str) -> str:
+    """What the spellings of one recipient have in common: case counts in the local part alone (RFC 5321 section 2.4)."""
+    local, domain = split(address)
+    return local if domain is None else f"{local}@{domain.lower()}"
+
+
 def qualified(address: str, domain: str) -> str:
     """A canonical address completed with `domain` where it has none or that of a loop-back interface, which means nothing
     to others (RFC 6409 section 4.2: single labels only)."""
@@ -111,6 +117,7 @@ def joined(text: str) -> str:
 
 
 def end_of_quoted(text: str, start: int) -> int:
+    """Where the quoted-string ends that begins at `start`. Raises AddressError where it does not."""
     position = start + 1
     while position < len(text):
         if text[position] == "\\":
@@ -155,4 +162,5 @@ def _quoted(content: str) -> str:
 
 
 def shown(text: str) -> str:
+    """What cannot be read, as a sentence may carry it: in quotes, ASCII, and not too long."""
     return ascii(text if len(text) <= 100 else text[:100] + "...")

@@ -9,7 +9,7 @@ On the enqueue path: `posix` only; `pwd` and the making of a spool are paid for 
 
 import posix
 
-from smartrelay.errors import EX_NOPERM, ConfigError, NotTheOwner, SpoolError
+from smartrelay.errors import ConfigError, NotTheOwner, SpoolError
 from smartrelay.spool.durable import DIRECTORY_MODE
 
 FORMAT = b"1\n"
@@ -20,9 +20,8 @@ def enter(spool: str, *, direct: bool, make: bool = True, for_good: bool = True)
     """Makes this process the owner of the spool, and (unless not to `make` it) the spool if it is missing.
 
     direct: the caller named the spool itself (`--spool`, environment, a configuration of its own), so that one that is
-    missing may be made. for_good: root cannot come back; otherwise `leave` undoes it. Raises NotTheOwner (77, or 75 where the
-    caller did not name it: somebody else's spool, nothing was accepted), ConfigError for what is no spool or one of a newer
-    format, CannotCreate.
+    missing may be made. for_good: root cannot come back; otherwise `leave` undoes it. Raises NotTheOwner for somebody else's
+    spool, ConfigError for what is no spool or one of a newer format, CannotCreate.
     """
     posix.umask(0o077)
     uid = posix.geteuid()
@@ -43,7 +42,7 @@ def enter(spool: str, *, direct: bool, make: bool = True, for_good: bool = True)
         raise ConfigError(f"the spool {spool} is not a directory; set `spool` to a directory of its own")
     if status.st_uid != uid:
         if uid:
-            _refuse(spool, status.st_uid, direct)
+            raise NotTheOwner(f"the spool {spool} belongs to {user(status.st_uid)}, not to {user(uid)}")
         _load_what_a_new_spool_needs(spool)
         become(status.st_uid, status.st_gid, for_good=for_good)
     _check_format(spool)
@@ -84,15 +83,6 @@ def _load_what_a_new_spool_needs(spool: str) -> None:
         posix.stat(f"{spool}/format")
     except FileNotFoundError:
         import smartrelay.spool.making  # noqa: F401
-
-
-def _refuse(spool: str, owner: int, direct: bool) -> None:
-    if direct:
-        raise NotTheOwner(f"the spool {spool} belongs to {user(owner)}, not to {user(posix.geteuid())}", EX_NOPERM)
-    raise NotTheOwner(
-        f"only root and {user(owner)} may write to the spool {spool}; "
-        "name a spool of your own with --spool or $SMARTRELAY_SPOOL"
-    )
 
 
 def user(uid: int) -> str:

@@ -14,7 +14,7 @@ import posix
 
 from smartrelay.errors import AddressError, ConfigError, NoMailbox, TryAgain
 from smartrelay.mail import header
-from smartrelay.mail.address import canonical, domain_of, qualified, split, unquoted
+from smartrelay.mail.address import canonical, domain_of, identity, qualified, split, unquoted
 from smartrelay.settings import Settings
 from smartrelay.submit.completion import is_local
 
@@ -183,8 +183,7 @@ class Expansion:
         self._way.pop()
 
     def _take(self, address: str) -> None:
-        local, _, domain = address.rpartition("@")
-        self._found.setdefault(f"{local}@{domain.lower()}", address)
+        self._found.setdefault(identity(address), address)
 
     def _without_alias(self, address: str, why: str) -> None:
         settings = self._settings

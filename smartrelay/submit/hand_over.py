@@ -10,7 +10,7 @@ import _socket
 import sys
 import time
 
-from smartrelay.errors import AddressError, DataError, NoMailbox, NotPermitted, NotTheOwner, SmartRelayError, TooLarge, TryAgain
+from smartrelay.errors import AddressError, DataError, NoMailbox, NotPermitted, SmartRelayError, TooLarge, TryAgain
 from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.settings import Settings
 
@@ -47,7 +47,7 @@ class _Closed(Exception):
 
 class HandOver:
     """What `spool.durable.Draft` is to an owner: `write`, `commit`, `discard`. queue_id: what the other side calls it, after
-    `commit`. refusal: why we cannot write ourselves; said where there is no socket. passed_on: the message began elsewhere.
+    `commit`. refusal: why we cannot write ourselves. passed_on: the message began elsewhere.
 
     Raises TryAgain where nobody takes it now, and what the other side says against it.
     """
@@ -122,8 +122,9 @@ class HandOver:
             self._connection.connect(self._path)
             self._connection.settimeout(_ANSWER)
         except FileNotFoundError:
-            nobody = f"{self._path} is not there, at which others hand over theirs: systemctl start smartrelay-submit.socket"
-            raise NotTheOwner(f"{self._refusal}; {nobody}", self._refusal.exit_code) from None
+            raise TryAgain(
+                f"{self._refusal}; and there is no {self._path} to hand mail over at; start smartrelay-submit.socket"
+            ) from None
         except PermissionError as error:
             raise TryAgain(f"cannot reach {self._path}: {error.strerror}; {self._refusal}") from error
         except (ConnectionError, BlockingIOError):

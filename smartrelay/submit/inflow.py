@@ -133,7 +133,5 @@ def _overlap(data: bytes, mark: bytes) -> int:
 
 def _decided(data: bytes, cut: int) -> int:
     """Up to where `data[:cut]` cannot be changed by what comes next: by a line feed, or by dots behind one."""
-    for end in (b"\n.", b"\n", b"\r"):
-        if data.endswith(end, 0, cut):
-            cut -= len(end)
-    return cut
+    undecided = (b"\r\n.", b"\n.", b"\r\n", b"\n", b"\r")
+    return cut - next((len(end) for end in undecided if data.endswith(end, 0, cut)), 0)

@@ -11,6 +11,7 @@ import time
 
 from smartrelay.errors import NoSpace, NotTheOwner, SmartRelayError, SpoolError, TooLarge, TooManyRecipients
 from smartrelay.mail import header
+from smartrelay.mail.address import identity
 from smartrelay.mail.envelope import Envelope, Recipient
 from smartrelay.settings import Settings
 from smartrelay.spool import queue_id
@@ -77,8 +78,7 @@ class Submission:
             self._add(one, notify, orcpt)
 
     def _add(self, one: str, notify: str, orcpt: str) -> None:
-        local, at, domain = one.rpartition("@")
-        key = f"{local}{at}{domain.lower()}" if at else one
+        key = identity(one)
         if key in self._seen:
             return
         if len(self.recipients) >= self.settings.max_recipients:

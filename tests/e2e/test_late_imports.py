@@ -1,4 +1,5 @@
-"""Root loads all that a pass needs before it becomes the spool's owner: the interpreter may lie where only root can read it."""
+"""Root loads all that a command needs before it becomes the owner of the spool: the interpreter may lie where only root can
+read it."""
 
 import os
 import shutil
@@ -43,9 +44,9 @@ def machine() -> Iterator[Told]:
         shutil.rmtree(folder)
 
 
-def late(machine: Machine, *arguments: str, code: int = 0) -> list[str]:
-    """What root's pass loads too late."""
-    with machine.start_program(sys.executable, "-c", TELLING, "flush", *arguments) as running:
+def late(machine: Machine, *arguments: str, command: str = "flush", code: int = 0) -> list[str]:
+    """What root's command loads too late."""
+    with machine.start_program(sys.executable, "-c", TELLING, command, *arguments) as running:
         result = running.wait()
     assert result.code == code, result.errors
     return [line for line in result.errors.splitlines() if line.startswith("LATE")]
@@ -90,3 +91,14 @@ def test_of_passes_whose_configuration_cannot_be_used(machine: Told) -> None:
     assert late(machine, code=78) == []
     machine.configure()
     assert late(machine, code=78) == []
+
+
+def test_of_what_is_asked_without_a_pass(machine: Told, smtp_server: Callable[..., ScriptedServer]) -> None:
+    """The From policy and the aliases of mail that is not there."""
+    server = smtp_server()
+    machine.relay_to(server, more='[submit]\nfrom = "me@a.example"')
+    with open(f"{machine.folder}/aliases", "w", encoding="utf-8") as file:
+        file.write('root: "Ada" <ada@b.example>\n')
+    machine.enqueue(X, *ME, YOU)
+    assert late(machine, "root", command="route") == []
+    assert late(machine, command="check", code=1) == []

@@ -195,9 +195,19 @@ def test_nobody_else_gets_into_a_spool_that_they_name(host: Host) -> None:
     assert host.tree() == before
 
 
-def test_nobody_else_gets_into_the_spool_of_the_system(host: Host) -> None:
-    """2.3: one who did not name the spool, and has no socket to submit to, is refused with 75: never queued where nothing
-    flushes."""
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ((SENDMAIL, "-f", "me@a.example", "you@b.example"), 75),
+        ((SMARTRELAY, "mailq"), 77),
+        ((SMARTRELAY, "flush"), 77),
+        ((SMARTRELAY, "queue", "list"), 77),
+        ((SMARTRELAY, "hosts", "reset"), 77),
+    ],
+)
+def test_nobody_else_gets_into_the_spool_of_the_system(host: Host, command: tuple[str, ...], code: int) -> None:
+    """2.3, D-014, D-111: one who did not name the spool may not look into it; mail of theirs that no socket takes is for
+    another time, and never queued where nothing flushes."""
     host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
     # In a place where the system's spool is this one; nobody has named it.
     for name in ("SMARTRELAY_CONFIG", "SMARTRELAY_SPOOL"):
@@ -205,12 +215,13 @@ def test_nobody_else_gets_into_the_spool_of_the_system(host: Host) -> None:
     os.rename(host.spool, f"{host.folder}/smartrelay")
     host.spool = f"{host.folder}/smartrelay"
     who = f"setpriv --reuid={STRANGER} --regid={STRANGER} --clear-groups"
-    script = f"mount --bind {host.folder} /var/spool && exec {who} {SENDMAIL} -f me@a.example you@b.example"
+    script = f"mount --bind {host.folder} /var/spool && exec {who} {' '.join(command)}"
     with host.by(0).start_program("unshare", "--mount", "sh", "-c", script, text=b"Subject: x\n\n") as running:
         refused = running.wait()
-    assert refused.code == 75, refused
-    assert refused.errors.count("\n") == 1
-    assert "only root and user nobody may write to the spool /var/spool/smartrelay" in refused.errors
+    assert refused.code == code, refused
+    assert refused.errors.count("\n") == 1 and not refused.output
+    assert f"the spool /var/spool/smartrelay belongs to user nobody, not to uid {STRANGER}" in refused.errors
+    assert ("there is no /run/smartrelay/submit.sock" in refused.errors) == (code == 75)
     assert len(host.ids()) == 1
 
 
@@ -262,6 +273,29 @@ def test_root_loads_what_asks_the_dns_only_for_a_rule_that_does(host: Host, host
         result = running.wait()
     assert ("dns.name" in result.errors) == loads
     assert "status=deferred (" in result.errors
+
+
+def test_route_asks_the_from_policy_as_the_user_whose_mail_it_would_be(host: Host) -> None:
+    """Root becomes the spool's owner on the way, whose rules are not root's. A user's name as the sender asks as that user."""
+    host.configure(
+        relay("smtps://127.0.0.1"), '[submit.from]\nroot = "r@a.example"\nnobody = "n@a.example"\n"*" = "@b.example"'
+    )
+    host.by(NOBODY).enqueue(b"Subject: x\n\n", "-f", "me@a.example", "you@b.example")
+    for uid, sender, expected in (
+        (0, [], "r@a.example"),
+        (0, ["--sender", "root"], "r@a.example"),
+        (0, ["--sender", "nobody"], "n@a.example"),
+        (0, ["--sender", "x@c.example"], "r@a.example"),
+        (NOBODY, [], "n@a.example"),
+        (NOBODY, ["--sender", "root"], "r@a.example"),
+        (NOBODY, ["--sender", "x@c.example"], "n@a.example"),
+        (STRANGER, ["--sender", "nobody"], "n@a.example"),
+        (STRANGER, ["--sender", "no.user"], "no.user@b.example"),
+        (STRANGER, ["--sender", "x@c.example"], "x@b.example"),
+    ):
+        told = host.by(uid).run("route", *sender, "--json", "you@b.example")
+        assert told.code == 0, told
+        assert json.loads(told.output)["sent_as"] == expected, (uid, sender)
 
 
 def test_root_at_the_keyboard_queues_as_the_owner_and_relays_as_the_owner(

@@ -150,11 +150,12 @@ def test_what_is_refused_is_refused_as_it_is_to_root(hall: Hall) -> None:
     assert os.listdir(f"{hall.spool}/tmp") == []
 
 
-def test_where_there_is_no_socket_a_user_is_told_that_only_the_owner_may(hall: Hall) -> None:
+def test_where_there_is_no_socket_a_user_is_told_what_to_start(hall: Hall) -> None:
     os.unlink(hall.door)
     result = hall.by(STRANGER).sendmail(TEXT, "-f", "me@a.example", "you@b.example")
-    assert result.code == 77
+    assert result.code == 75
     assert "belongs to user nobody" in result.errors
+    assert f"there is no {hall.door} to hand mail over at; start smartrelay-submit.socket" in result.errors
 
 
 def test_a_user_speaks_smtp_on_a_pipe_too(hall: Hall) -> None:

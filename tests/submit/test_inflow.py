@@ -3,7 +3,7 @@
 import smtplib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smartrelay.submit.inflow import BadLine, Inflow
@@ -120,6 +120,7 @@ def test_however_command_lines_are_cut_they_are_the_same(data: bytes, cuts: list
 
 @many
 @given(octets, cuts, st.sampled_from([(b"DATA\r\n", False), (b"DATA\r\n", True), (b"DATA\n", True)]))
+@example(b"\n\n.", [2], (b"DATA\r\n", False))
 def test_however_text_is_cut_it_is_the_same(data: bytes, cuts: list[int], kind: tuple[bytes, bool]) -> None:
     def read(parts: list[bytes]) -> tuple[bytes, bool, bytes]:
         inflow = Inflow(tolerant=kind[1], longest=100)
