@@ -3,6 +3,7 @@
 A line that cannot be written never stops mail: it is lost, and nothing else.
 """
 
+import errno
 import os
 import socket
 import syslog
@@ -14,6 +15,7 @@ INFO, WARNING, ERROR = syslog.LOG_INFO, syslog.LOG_WARNING, syslog.LOG_ERR
 AUTO, STDERR, SYSLOG, FILE = "auto", "stderr", "syslog", "file:"
 _DEVICE = "/dev/log"
 _MODE = 0o640
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
 
 Sink = Callable[..., None]
 """Takes a priority and the lines, all that are known at once: one system call is enough for them."""
@@ -53,6 +55,25 @@ def open_sink(part: str, where: str = AUTO, *, quiet: bool = False, clock: Clock
             _write(2, "".join([f"{names.of(line)}: {line}\n" for line in lines]))
 
     return plainly
+
+
+def obstacle(where: str, *, device: str = _DEVICE) -> str:
+    """Why lines cannot go there, as `open_sink` has it; "" for nothing that can be seen now. Nothing is written or made."""
+    try:
+        if where == SYSLOG:
+            _connected(device).close()
+        elif where.startswith(FILE):
+            path = where.removeprefix(FILE)
+            try:
+                os.close(os.open(path, _APPEND))
+            except FileNotFoundError:
+                folder = os.path.dirname(path)
+                os.stat(folder)
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+    except OSError as error:
+        return error.strerror or "it does not answer"
+    return ""
 
 
 def _is_journal() -> bool:
@@ -108,7 +129,7 @@ class _Syslog:
         for _ in range(2):  # the daemon may have been started anew
             try:
                 if self._socket is None:
-                    self._socket = self._connected()
+                    self._socket = _connected(self._device)
                 self._socket.sendall(data if self._socket.type == socket.SOCK_DGRAM else data + b"\0")
                 return
             except OSError:
@@ -116,20 +137,23 @@ class _Syslog:
                     self._socket.close()
                     self._socket = None
 
-    def _connected(self) -> socket.socket:
-        try:
-            return self._of(socket.SOCK_DGRAM)
-        except OSError:  # some daemons listen for streams
-            return self._of(socket.SOCK_STREAM)
 
-    def _of(self, kind: socket.SocketKind) -> socket.socket:
-        found = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
-        try:
-            found.connect(self._device)
-        except OSError:
-            found.close()
-            raise
-        return found
+def _connected(device: str) -> socket.socket:
+    """Raises OSError."""
+    try:
+        return _of(device, socket.SOCK_DGRAM)
+    except OSError:  # some daemons listen for streams
+        return _of(device, socket.SOCK_STREAM)
+
+
+def _of(device: str, kind: socket.SocketKind) -> socket.socket:
+    found = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+    try:
+        found.connect(device)
+    except OSError:
+        found.close()
+        raise
+    return found
 
 
 class _File:
@@ -169,12 +193,11 @@ class _File:
                     return
             except FileNotFoundError:
                 pass
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            found = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, _MODE)
+            found = os.open(self._path, _APPEND | os.O_CREAT | os.O_EXCL, _MODE)
             os.fchmod(found, _MODE)  # whatever the umask says: its group reads logs
         except FileExistsError:
-            found = os.open(self._path, flags)
+            found = os.open(self._path, _APPEND)
         if self._file >= 0:
             os.close(self._file)
         self._file = found

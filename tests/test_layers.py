@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "relay": frozenset({"errors", "config", "values", "duration", "mail", "maillog", "spool", "routing", "smtp"}),
     "installation": frozenset({"errors", "config", "settings"}),
     "checks": frozenset({"errors", "duration", "secret", "config", "settings", "mail", "spool", "routing", "smtp"})
-    | {"submit", "relay", "installation"},
+    | {"sinks", "submit", "relay", "installation"},
     "door": frozenset({"errors", "settings", "maillog", "submit"}),
 }
 MAY_IMPORT["cli"] = frozenset(MAY_IMPORT) - {"door"}

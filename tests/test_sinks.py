@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from smartrelay import sinks
-from smartrelay.sinks import ERROR, INFO, WARNING, PickupLine, open_sink
+from smartrelay.sinks import ERROR, INFO, WARNING, PickupLine, obstacle, open_sink
 from smartrelay.values import log
 
 NOW = 1_799_278_305.9  # 2027-01-06 23:31:45 UTC
@@ -132,6 +132,17 @@ def test_a_syslog_that_was_started_anew_goes_on_getting_lines(tmp_path: Path) ->
         server.bind(device)
         write(INFO, "two")
         assert server.recv(1000).endswith(b": two")
+
+
+def test_what_stands_in_the_way_of_syslog_is_found_without_a_line(tmp_path: Path) -> None:
+    device = f"{tmp_path}/log"
+    assert obstacle("syslog", device=device) == "No such file or directory"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(device)
+        assert obstacle("syslog", device=device) == ""
+        with pytest.raises(BlockingIOError):
+            server.recv(1, socket.MSG_DONTWAIT)
+    assert obstacle("syslog", device=device) == "Connection refused"
 
 
 def test_standard_error_is_what_is_asked_for_though_there_is_a_syslog(capfd: pytest.CaptureFixture[str]) -> None:
