@@ -172,7 +172,7 @@ def load(file: str = "", spool: str = "") -> Config:
         relays=relays,
         **queue,
         postmaster=top.get("postmaster", ""),
-        log=top.get("log", "auto"),
+        log=top.get("log", found.log),
         limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", _LIMITS)),
         submit=Submit(**reader.section(_sub(reader, table, "submit"), "[submit] ", _SUBMIT)),
         mx=MX(**reader.section(_sub(reader, table, "mx"), "[mx] ", _MX)),

@@ -35,7 +35,7 @@ class Doorway:
         self._server.run()
 
     def __enter__(self) -> Self:
-        self._server = Server(self._listeners, self._settings, os.getuid(), pipe.report)
+        self._server = Server(self._listeners, self._settings, os.getuid(), pipe.reporter(self._settings.log))
         self._thread.start()
         return self
 
