@@ -1,4 +1,5 @@
-"""A server process of a test: started on a free loopback port, known by its greeting, ended with all its children."""
+"""Processes of a test: servers, started on a free loopback port, known by their greeting, ended with all their children; and
+whether one has gone."""
 
 import os
 import select
@@ -114,3 +115,15 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process has ended, or does so soon: a kill takes its time."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], 10)[0])
+    finally:
+        os.close(descriptor)
