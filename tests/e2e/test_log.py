@@ -116,6 +116,7 @@ def test_each_line_of_a_file_is_one_of_syslogs_and_has_its_message(machine: Mach
     found = [LINE.fullmatch(line) for line in content.splitlines()]
     assert all(found) and content.endswith("\n") and "\x1b" not in content
     texts = [match["text"] for match in found if match]
+    assert f"{ids[0]}: from=<me@{DOMAIN}>, status=expired, returned to sender" in texts
     about = re.compile(r"(to|from|uid|message-id)=|removed|notif|re-encod|sign")
     assert all(text[:17] in ids for text in texts if about.search(text.partition(": ")[2]) or about.match(text))
     for one in ids:
