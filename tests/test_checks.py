@@ -188,6 +188,11 @@ def test_a_status_file_that_cannot_be_written_or_that_nobody_can_read(tmp_path: 
     for path in (f"{there}/status.json", f"{tmp_path}/made/status.json"):
         assert told(tmp_path, f'status_file = "{path}"\n')[0][:2] == (OK, "status")
     assert not (tmp_path / "made").exists()
+    (tmp_path / "file").touch()
+    (there / "folder").mkdir()
+    for path, words in ((f"{tmp_path}/file/status.json", "cannot write"), (f"{there}/folder", "is a directory")):
+        (wrong,) = told(tmp_path, f'status_file = "{path}"\n')
+        assert wrong[:2] == (WARN, "status") and words in wrong[2]
 
 
 @pytest.mark.parametrize(

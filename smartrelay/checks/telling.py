@@ -30,8 +30,11 @@ def _log(where: str) -> Finding:
 
 def _status_file(path: str) -> Finding:
     directory = os.path.dirname(path)
-    place = directory if os.path.isdir(directory) else os.path.dirname(directory)
-    if not os.access(place, os.W_OK | os.X_OK):
+    place = directory if os.path.lexists(directory) else os.path.dirname(directory)
+    if os.path.isdir(path):
+        words = f"{path} is a directory, so that `smartrelay health` knows nothing"
+        return Finding(WARN, "status", words, "name a file in status_file")
+    if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
         words = f"passes cannot write {path}, so that `smartrelay health` knows nothing"
         mend = f"install -d -m 0755 -o {os.geteuid()} {directory}; `smartrelay setup` has systemd-tmpfiles make the usual one"
         return Finding(WARN, "status", words, mend)
