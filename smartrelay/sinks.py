@@ -6,6 +6,7 @@ A line that cannot be written never stops mail: it is lost, and nothing else.
 import errno
 import os
 import socket
+import struct
 import syslog
 import threading
 import time
@@ -15,6 +16,9 @@ INFO, WARNING, ERROR = syslog.LOG_INFO, syslog.LOG_WARNING, syslog.LOG_ERR
 AUTO, STDERR, SYSLOG, FILE = "auto", "stderr", "syslog", "file:"
 _DEVICE = "/dev/log"
 _MODE = 0o640
+_PATIENCE = 1
+"""Seconds that a syslog daemon gets to take a line."""
+
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
 
 Sink = Callable[..., None]
@@ -110,7 +114,8 @@ def _moment(now: float) -> str:
 
 
 class _Syslog:
-    """The local syslog. Datagrams of our own, for the C library has one name for all that a process says."""
+    """The local syslog. Datagrams of our own, for the C library has one name for all that a process says. A daemon that does
+    not read is waited for once, for `_PATIENCE`; from then on what it has no room for is lost, until it reads again."""
 
     def __init__(self, device: str, names: _Names, clock: Clock) -> None:
         self._device = device
@@ -118,6 +123,7 @@ class _Syslog:
         self._clock = clock
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._flags = 0
 
     def write(self, priority: int, *lines: str) -> None:
         head = f"<{syslog.LOG_MAIL | priority}>{_moment(self._clock())}"
@@ -130,12 +136,23 @@ class _Syslog:
             try:
                 if self._socket is None:
                     self._socket = _connected(self._device)
-                self._socket.sendall(data if self._socket.type == socket.SOCK_DGRAM else data + b"\0")
+                if self._socket.type == socket.SOCK_DGRAM:
+                    self._socket.send(data, self._flags)
+                    self._flags = 0
+                else:
+                    self._socket.sendall(data + b"\0", self._flags)
+                return
+            except BlockingIOError:
+                self._flags = socket.MSG_DONTWAIT
+                self._close()  # into a stream a part of the line may have gone
                 return
             except OSError:
-                if self._socket is not None:
-                    self._socket.close()
-                    self._socket = None
+                self._close()
+
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
 
 def _connected(device: str) -> socket.socket:
@@ -149,7 +166,10 @@ def _connected(device: str) -> socket.socket:
 def _of(device: str, kind: socket.SocketKind) -> socket.socket:
     found = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
     try:
+        found.setblocking(False)
         found.connect(device)
+        found.setblocking(True)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _PATIENCE, 0))
     except OSError:
         found.close()
         raise
