@@ -7,7 +7,7 @@ An idle pass reads it too: named tuples, because a dataclass takes eight times a
 """
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from smartrelay import settings, values
@@ -172,7 +172,7 @@ def load(file: str = "", spool: str = "") -> Config:
         relays=relays,
         **queue,
         postmaster=top.get("postmaster", ""),
-        log=top.get("log", "auto"),
+        log=top.get("log", found.log),
         limits=Limits(**reader.section(_sub(reader, table, "limits"), "[limits] ", _LIMITS)),
         submit=Submit(**reader.section(_sub(reader, table, "submit"), "[submit] ", _SUBMIT)),
         mx=MX(**reader.section(_sub(reader, table, "mx"), "[mx] ", _MX)),
@@ -195,7 +195,9 @@ def _table(path: str, *, named: bool) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        from smartrelay.mistake import no_toml
+
+        raise ConfigError(f"{path} is not valid TOML: {no_toml(error)}") from error
 
 
 def _sub(reader: "_Reader", table: dict[str, Any], name: str) -> dict[str, Any]:
@@ -221,6 +223,8 @@ def _relays(reader: "_Reader", table: dict[str, Any]) -> tuple[Relay, ...]:
         found = reader.section(rule, title, _RELAY)
         if not found.get("hosts"):
             raise reader.error(f"{title}hosts", 'is missing; write hosts = ["smtp+tls://smtp.example.org"]')
+        if "client_key" in found and not found.get("client_certificate"):
+            raise reader.error(f"{title}client_key", "is that of a client_certificate, which is missing")
         auth = None
         if "auth" in found:
             auth = _auth(reader, found.pop("auth"), f"{title}auth.", certificate=bool(found.get("client_certificate")))
@@ -266,7 +270,9 @@ class _Reader:
             if key in tables:
                 continue
             if key not in known:
-                raise self.error(f"{title}{key}", f"is not a known key{_nearest(key, [*known, *tables])}")
+                from smartrelay.mistake import unknown_key
+
+                raise self.error(f"{title}{key}", unknown_key(key, [*known, *tables], _PLACES))
             try:
                 found[_FIELDS.get(key, key)] = known[key](value)
             except ValueError as error:
@@ -275,13 +281,6 @@ class _Reader:
             if key not in found:
                 raise self.error(f"{title}{key}", "is missing")
         return found
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
 
 
 _TOP: dict[str, Callable[[Any], Any]] = {
@@ -344,5 +343,16 @@ _AUTH: dict[str, Callable[[Any], Any]] = {
         "auto", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "external", "oauthbearer", "xoauth2"
     ),
     "secret_mode": values.any_mode,
+}
+_PLACES: dict[str, Iterable[str]] = {
+    "above the first table": _TOP,
+    "in [queue]": _QUEUE,
+    "in [limits]": _LIMITS,
+    "in [mx]": _MX,
+    "in [[relay]]": _RELAY,
+    "in auth of a [[relay]]": _AUTH,
+    "in [submit]": _SUBMIT,
+    "in [alert]": _ALERT,
+    "in [timeouts]": Timeouts._fields,
 }
 _FIELDS = {"secret_mode": "any_mode", "from": "from_rules"}

@@ -84,6 +84,10 @@ class MailLog:
         if status.final:
             self._release()
 
+    def expired(self, queue_id: str, envelope: Envelope) -> None:
+        """Recipients were given up for their mail's age: what Postfix's queue manager says of it, by which log tools count."""
+        self._say(INFO, f"{queue_id}: from=<{printable(envelope.reverse_path)}>, status=expired, returned to sender")
+
     def secured(self, peer: str, tls: str, *, verified: bool) -> None:
         """A session goes over TLS. tls: version and cipher; verified: the certificate was good, else nobody looked at it."""
         version, _, cipher = tls.partition(" ")

@@ -27,9 +27,10 @@ Scalar = str | int | bool
 class Settings:
     """hostname: name in EHLO and Message-ID. domain: completes local names; has_domain: it was set. own_names: domains that
     mean this host. aliases: the file of aliases. postmaster: as it is written, who gets local mail without an alias, or "".
-    spool: its directory. direct: the caller named the spool or the configuration itself. status_file: where passes tell
-    everyone how it stands, "" for nowhere. Sizes in octets. submit_socket: where those hand over their mail who may not write
-    to the spool, "" for nowhere. submit_rate: how much mail each of them may, as it was written."""
+    log: where the log goes, as it is written. spool: its directory. direct: the caller named the spool or the configuration
+    itself. status_file: where passes tell everyone how it stands, "" for nowhere. Sizes in octets. submit_socket: where those
+    hand over their mail who may not write to the spool, "" for nowhere. submit_rate: how much mail each of them may, as it was
+    written."""
 
     __slots__ = (
         "aliases",
@@ -38,6 +39,7 @@ class Settings:
         "file",
         "has_domain",
         "hostname",
+        "log",
         "max_message_size",
         "max_recipients",
         "min_free_space",
@@ -57,6 +59,7 @@ class Settings:
         self.own_names: tuple[str, ...] = _LOOP_BACK
         self.aliases = ALIASES
         self.postmaster = ""
+        self.log = "auto"
         self.spool = ""
         self.direct = False
         self.status_file = ""
@@ -159,6 +162,7 @@ def load(config: str = "", spool: str = "") -> Settings:
     settings.own_names = own_names(settings.hostname, settings.domain)
     settings.aliases = _text(found.get("aliases"), ALIASES)
     settings.postmaster = _text(found.get("postmaster"), "")
+    settings.log = _text(found.get("log"), settings.log)
     status_file = found.get("status_file")
     if isinstance(status_file, str) and status_file[:1] in ("", "/"):
         settings.status_file = status_file

@@ -3,8 +3,10 @@
 A line that cannot be written never stops mail: it is lost, and nothing else.
 """
 
+import errno
 import os
 import socket
+import struct
 import syslog
 import threading
 import time
@@ -14,6 +16,10 @@ INFO, WARNING, ERROR = syslog.LOG_INFO, syslog.LOG_WARNING, syslog.LOG_ERR
 AUTO, STDERR, SYSLOG, FILE = "auto", "stderr", "syslog", "file:"
 _DEVICE = "/dev/log"
 _MODE = 0o640
+_PATIENCE = 1
+"""Seconds that a syslog daemon gets to take a line."""
+
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
 
 Sink = Callable[..., None]
 """Takes a priority and the lines, all that are known at once: one system call is enough for them."""
@@ -55,6 +61,25 @@ def open_sink(part: str, where: str = AUTO, *, quiet: bool = False, clock: Clock
     return plainly
 
 
+def obstacle(where: str, *, device: str = _DEVICE) -> str:
+    """Why lines cannot go there, as `open_sink` has it; "" for nothing that can be seen now. Nothing is written or made."""
+    try:
+        if where == SYSLOG:
+            _connected(device).close()
+        elif where.startswith(FILE):
+            path = where.removeprefix(FILE)
+            try:
+                os.close(os.open(path, _APPEND))
+            except FileNotFoundError:
+                folder = os.path.dirname(path)
+                os.stat(folder)
+                if not os.access(folder, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+    except OSError as error:
+        return error.strerror or "it does not answer"
+    return ""
+
+
 def _is_journal() -> bool:
     """Whether standard error goes to the journal (systemd.exec(5), $JOURNAL_STREAM)."""
     try:
@@ -89,7 +114,8 @@ def _moment(now: float) -> str:
 
 
 class _Syslog:
-    """The local syslog. Datagrams of our own, for the C library has one name for all that a process says."""
+    """The local syslog. Datagrams of our own, for the C library has one name for all that a process says. A daemon that does
+    not read is waited for once, for `_PATIENCE`; from then on what it has no room for is lost, until it reads again."""
 
     def __init__(self, device: str, names: _Names, clock: Clock) -> None:
         self._device = device
@@ -97,6 +123,7 @@ class _Syslog:
         self._clock = clock
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._flags = 0
 
     def write(self, priority: int, *lines: str) -> None:
         head = f"<{syslog.LOG_MAIL | priority}>{_moment(self._clock())}"
@@ -108,28 +135,45 @@ class _Syslog:
         for _ in range(2):  # the daemon may have been started anew
             try:
                 if self._socket is None:
-                    self._socket = self._connected()
-                self._socket.sendall(data if self._socket.type == socket.SOCK_DGRAM else data + b"\0")
+                    self._socket = _connected(self._device)
+                if self._socket.type == socket.SOCK_DGRAM:
+                    self._socket.send(data, self._flags)
+                    self._flags = 0
+                else:
+                    self._socket.sendall(data + b"\0", self._flags)
+                return
+            except BlockingIOError:
+                self._flags = socket.MSG_DONTWAIT
+                self._close()  # into a stream a part of the line may have gone
                 return
             except OSError:
-                if self._socket is not None:
-                    self._socket.close()
-                    self._socket = None
+                self._close()
 
-    def _connected(self) -> socket.socket:
-        try:
-            return self._of(socket.SOCK_DGRAM)
-        except OSError:  # some daemons listen for streams
-            return self._of(socket.SOCK_STREAM)
+    def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
-    def _of(self, kind: socket.SocketKind) -> socket.socket:
-        found = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
-        try:
-            found.connect(self._device)
-        except OSError:
-            found.close()
-            raise
-        return found
+
+def _connected(device: str) -> socket.socket:
+    """Raises OSError."""
+    try:
+        return _of(device, socket.SOCK_DGRAM)
+    except OSError:  # some daemons listen for streams
+        return _of(device, socket.SOCK_STREAM)
+
+
+def _of(device: str, kind: socket.SocketKind) -> socket.socket:
+    found = socket.socket(socket.AF_UNIX, kind | socket.SOCK_CLOEXEC)
+    try:
+        found.setblocking(False)
+        found.connect(device)
+        found.setblocking(True)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _PATIENCE, 0))
+    except OSError:
+        found.close()
+        raise
+    return found
 
 
 class _File:
@@ -169,12 +213,11 @@ class _File:
                     return
             except FileNotFoundError:
                 pass
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            found = os.open(self._path, flags | os.O_CREAT | os.O_EXCL, _MODE)
+            found = os.open(self._path, _APPEND | os.O_CREAT | os.O_EXCL, _MODE)
             os.fchmod(found, _MODE)  # whatever the umask says: its group reads logs
         except FileExistsError:
-            found = os.open(self._path, flags)
+            found = os.open(self._path, _APPEND)
         if self._file >= 0:
             os.close(self._file)
         self._file = found

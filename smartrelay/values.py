@@ -63,9 +63,9 @@ def log(value: object) -> str:
     return where
 
 
-def texts(value: object) -> tuple[str, ...]:
+def texts(value: object, example: str = "*@example.org") -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
-        raise ValueError('must be a list of strings such as ["*@example.org"]')
+        raise ValueError(f'must be a list of strings such as ["{example}"]')
     return tuple(text(item) for item in value)
 
 
@@ -96,7 +96,7 @@ def hosts(value: object) -> tuple[tuple[str, ...], ...]:
 def nameservers(value: object) -> tuple[str, ...]:
     """Addresses with or without a port: "192.0.2.1", "127.0.0.1:5300", "[::1]:53"; [] is the system's."""
     found = []
-    for text in [] if value == [] else texts(value):
+    for text in [] if value == [] else texts(value, "192.0.2.1"):
         address, port = _address_and_port(text, "53")
         if not port:
             raise ValueError(f'must be addresses such as "192.0.2.1" or "127.0.0.1:5300", not {text!r}')
@@ -107,7 +107,7 @@ def nameservers(value: object) -> tuple[str, ...]:
 def listeners(value: object) -> tuple[tuple[str, int], ...]:
     """Addresses with their ports, to wait for connections at: "127.0.0.1:25", "[::1]:587"; [] is none."""
     found = []
-    for text in [] if value == [] else texts(value):
+    for text in [] if value == [] else texts(value, "127.0.0.1:25"):
         address, port = _address_and_port(text, "")
         if not port:
             raise ValueError(f'must be addresses with ports such as "127.0.0.1:25" or "[::1]:25", not {text!r}')
@@ -136,7 +136,7 @@ def addresses(value: object) -> tuple[str, ...]:
     """One address to connect from, or one for each family."""
     import ipaddress  # few configurations have any
 
-    found = texts([value] if isinstance(value, str) else value)
+    found = texts([value] if isinstance(value, str) else value, "192.0.2.1")
     for address in found:
         try:
             ipaddress.ip_address(address)
@@ -193,7 +193,7 @@ def span(value: object) -> float:
 
 
 def spans(value: object) -> tuple[float, ...]:
-    return tuple(span(text) for text in texts(value))
+    return tuple(span(text) for text in texts(value, "5m"))
 
 
 def rate(value: object) -> Rate | None:

@@ -1,8 +1,8 @@
 """The alert command is told once that something began and once that it is over, whatever goes wrong in between."""
 
+import errno
 import itertools
 import os
-import select
 import stat
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from smartrelay.relay.alert import STUCK, Alerts
 from smartrelay.spool.census import Group
 from smartrelay.spool.incidents import ACCOUNT, DOUBT, Incident
 from tests.support.clock import FakeClock
+from tests.support.process import is_gone
 from tests.support.queues import new_spool
 
 HOUR = 3600.0
@@ -253,13 +254,13 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> Non
     assert is_gone(child)
 
 
-def is_gone(pid: int) -> bool:
-    """Whether the process has ended, or does so soon: a kill takes its time."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], 10)[0])
-    finally:
-        os.close(descriptor)
+@pytest.mark.filterwarnings("ignore:subprocess:ResourceWarning")
+def test_one_that_has_become_another_user_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """sudo, say: the pass goes on."""
+
+    def not_permitted(group: int, number: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.killpg", not_permitted)
+        assert alert.run(["/bin/sleep", "3"], {}, "x", limit=0.1) == "did not end within 0.1 s"

@@ -188,6 +188,11 @@ def test_a_status_file_that_cannot_be_written_or_that_nobody_can_read(tmp_path: 
     for path in (f"{there}/status.json", f"{tmp_path}/made/status.json"):
         assert told(tmp_path, f'status_file = "{path}"\n')[0][:2] == (OK, "status")
     assert not (tmp_path / "made").exists()
+    (tmp_path / "file").touch()
+    (there / "folder").mkdir()
+    for path, words in ((f"{tmp_path}/file/status.json", "cannot write"), (f"{there}/folder", "is a directory")):
+        (wrong,) = told(tmp_path, f'status_file = "{path}"\n')
+        assert wrong[:2] == (WARN, "status") and words in wrong[2]
 
 
 @pytest.mark.parametrize(
@@ -195,3 +200,18 @@ def test_a_status_file_that_cannot_be_written_or_that_nobody_can_read(tmp_path: 
 )
 def test_an_alert_command_that_is_not_there(tmp_path: Path, command: str, status: str) -> None:
     assert told(tmp_path, f'status_file = ""\n[alert]\ncommand = ["{command}", "x"]\n')[0][:2] == (status, "alert")
+
+
+def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
+    """A file is opened as a pass does it, and neither made nor changed."""
+    top = 'status_file = ""\n'
+    for usual in ("", 'log = "auto"\n', 'log = "stderr"\n'):
+        assert told(tmp_path, top + usual) == []
+    missing, there = tmp_path / "none" / "mail.log", tmp_path / "mail.log"
+    ((status, kind, words),) = told(tmp_path, f'{top}log = "file:{missing}"\n')
+    assert (status, kind) == (WARN, "log") and f"cannot write to {missing}: No such file or directory" in words
+    assert told(tmp_path, f'{top}log = "file:{there}"\n')[0][:2] == (OK, "log") and not there.exists()
+    there.write_text("before\n")
+    assert told(tmp_path, f'{top}log = "file:{there}"\n')[0][:2] == (OK, "log") and there.read_text() == "before\n"
+    (folder,) = told(tmp_path, f'{top}log = "file:{tmp_path}"\n')
+    assert folder[0] == WARN and "Is a directory" in folder[2]

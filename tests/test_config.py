@@ -99,6 +99,16 @@ def test_every_setting_is_taken_as_written(tmp_path: Path) -> None:
         ('[timeouts]\ndata_blok = "1s"', "data_blok", "did you mean data_block?"),
         ('[queue]\nretri = ["1s"]', "retri", "did you mean retry?"),
         ('[[relay]]\nhosts = ["smtps://h"]\nauth = { usr = "me" }', "auth.usr", "did you mean user?"),
+        ('Hostname = "h.x"', "Hostname", "did you mean hostname?"),
+        (RELAY + 'postmaster = "a@b.example"', "postmaster", "it belongs above the first table"),
+        ('lifetime = "1d"', "lifetime", "it belongs in [queue]"),
+        ('[queue]\nrate = "1/s"', "[queue] rate", "it belongs in [limits]"),
+        (RELAY + 'user = "me"', "user", "it belongs in auth of a [[relay]]"),
+        ('hosts = ["mx"]', "hosts", "it belongs in [[relay]]"),
+        (RELAY + 'client_key = "/key.pem"', "client_key", "client_certificate, which is missing"),
+        ('[queue]\nretry = "1m"', "retry", '["5m"]'),
+        ('[submit]\nlisten = "127.0.0.1:25"', "listen", '["127.0.0.1:25"]'),
+        ('[mx]\nnameservers = "192.0.2.1"', "nameservers", '["192.0.2.1"]'),
         ("hostname = 5", "hostname", "string"),
         ('hostname = "a b"', "hostname", "host or domain name"),
         ('hostname = "(none)"', "hostname", "host or domain name"),
@@ -281,3 +291,10 @@ def test_a_status_file_is_outside_the_spool_or_nowhere(tmp_path: Path) -> None:
     inside = f"{tmp_path}/spool/var/status.json"
     assert "status_file must be outside the spool" in refused(tmp_path, f'status_file = "{inside}"\n')
     assert "status_file must be an absolute path" in refused(tmp_path, 'status_file = "status.json"\n')
+
+
+def test_octets_that_are_no_utf8_are_found_by_their_line(tmp_path: Path) -> None:
+    file = tmp_path / "latin.toml"
+    file.write_bytes(b'hostname = "h.example.org"\n# M\xfcller\n')
+    with pytest.raises(ConfigError, match=r"latin\.toml is not valid TOML: it is not in UTF-8 \(at line 2\)"):
+        config.load(str(file), str(tmp_path / "spool"))

@@ -25,8 +25,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "settings": frozenset({"errors"}),
     "duration": frozenset(),
     "secret": frozenset({"errors"}),
+    "mistake": frozenset(),
     "values": frozenset({"errors", "settings", "duration", "mail"}),
-    "config": frozenset({"errors", "settings", "values"}),
+    "config": frozenset({"errors", "settings", "values", "mistake"}),
     "mail": frozenset({"errors"}),
     "sinks": frozenset(),
     "maillog": frozenset({"errors", "mail", "sinks"}),
@@ -37,7 +38,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "relay": frozenset({"errors", "config", "values", "duration", "mail", "maillog", "spool", "routing", "smtp"}),
     "installation": frozenset({"errors", "config", "settings"}),
     "checks": frozenset({"errors", "duration", "secret", "config", "settings", "mail", "spool", "routing", "smtp"})
-    | {"submit", "relay", "installation"},
+    | {"sinks", "submit", "relay", "installation"},
     "door": frozenset({"errors", "settings", "maillog", "submit"}),
 }
 MAY_IMPORT["cli"] = frozenset(MAY_IMPORT) - {"door"}

@@ -56,6 +56,12 @@ def test_postfixs_layout_to_the_column() -> None:  # D-014
     ]
 
 
+def test_postfix_marks_what_is_delivered_right_now() -> None:
+    """showq(8): "*" behind the id."""
+    text = written(lambda found: write_postfix(found, {ONE}), row("s@a.example", ("r@d.example", "")))
+    assert text[1] == f"{ONE}*     1000 Fri Jan 15 07:59:00 s@a.example"
+
+
 def test_an_empty_queue_and_one_of_one_in_postfixs_words() -> None:
     assert written(write_postfix) == ["Mail queue is empty", ""]
     assert written(write_postfix, row())[-2] == "-- 0 Kbytes in 1 Request."

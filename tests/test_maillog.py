@@ -51,6 +51,13 @@ def test_a_delivery_is_one_line_in_postfixs_order(status: Status, word: str) -> 
     assert priority == INFO
 
 
+def test_that_mail_was_given_up_is_told_as_postfix_tells_it_too() -> None:
+    """Its own line of the queue manager, which logwatch counts; pflogsumm counts none for it, of Postfix's log neither."""
+    assert lines(lambda log: log.expired(ONE, ENVELOPE)) == [
+        (INFO, f"{ONE}: from=<s@a.example>, status=expired, returned to sender")
+    ]
+
+
 def test_a_possible_duplicate_is_a_warning() -> None:  # A-060
     status = Status(DEFERRED, "4.4.2", "connection lost; it may be delivered twice", 0, "h:25", "end", True)
     ((priority, line),) = lines(lambda log: log.attempted(ONE, "r@b.example", status, 1.0, (0.0, 0.0, 0.0, 1.0)))

@@ -1,5 +1,7 @@
 """Relay URLs and relay rules: which hosts a recipient's mail is handed to, and no password in any sentence."""
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -128,6 +130,13 @@ def test_any_url_is_understood_or_refused(text: str) -> None:  # A-138
 
 
 # Secrets and security
+
+
+@pytest.mark.parametrize(("url", "meant"), [("smtp+tsl://u:pw@h.example", "smtp+tls"), ("stmps://h.example", "smtps")])
+def test_a_scheme_that_is_mistyped_is_guessed_and_no_password_repeated(url: str, meant: str) -> None:  # A-138
+    with pytest.raises(ConfigError, match=rf"did you mean {re.escape(meant)}://\?") as caught:
+        parse_url(url, "f: ")
+    assert "pw" not in str(caught.value)
 
 
 def test_a_secret_never_goes_where_starttls_can_be_stripped() -> None:  # A-121

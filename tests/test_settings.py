@@ -305,8 +305,8 @@ def test_a_status_file_is_that_of_a_usual_configuration(tmp_path: Path, monkeypa
     assert settings.default_status(settings.SYSTEM_FILE) == "/run/smartrelay/status.json"
     assert settings.default_status("/another.toml") == ""
     assert settings.default_status(own) == ("" if uid == 0 else f"/run/user/{uid}/smartrelay/status.json")
-    for kind in ("getuid", "geteuid"):
-        monkeypatch.setattr(f"posix.{kind}", lambda: 1234)
+    for one in ("posix.getuid", "posix.geteuid"):  # both, or the environment is another's
+        monkeypatch.setattr(one, lambda: 1234)
     assert settings.default_status(own) == "/run/user/1234/smartrelay/status.json"
     setenv(monkeypatch, XDG_RUNTIME_DIR="/run/mine")
     assert settings.default_status(own) == "/run/mine/smartrelay/status.json"

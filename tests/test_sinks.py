@@ -6,12 +6,13 @@ import socket
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from smartrelay import sinks
-from smartrelay.sinks import ERROR, INFO, WARNING, PickupLine, open_sink
+from smartrelay.sinks import ERROR, INFO, WARNING, PickupLine, obstacle, open_sink
 from smartrelay.values import log
 
 NOW = 1_799_278_305.9  # 2027-01-06 23:31:45 UTC
@@ -132,6 +133,51 @@ def test_a_syslog_that_was_started_anew_goes_on_getting_lines(tmp_path: Path) ->
         server.bind(device)
         write(INFO, "two")
         assert server.recv(1000).endswith(b": two")
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_a_syslog_that_does_not_read_stops_nobody(tmp_path: Path, kind: socket.SocketKind) -> None:
+    """It is waited for once; when it reads again it gets lines again, whole ones."""
+    device = f"{tmp_path}/log"
+    with socket.socket(socket.AF_UNIX, kind) as server:
+        server.bind(device)
+        if kind == socket.SOCK_STREAM:
+            server.listen()
+        write = open_sink("relay", "syslog", device=device)
+        began = time.monotonic()
+        for _ in range(2000):
+            write(INFO, "x" * 500)
+        assert time.monotonic() - began < 10
+        read_now(server, kind)
+        write(INFO, "after")
+        assert b": after" in read_now(server, kind)
+
+
+def read_now(server: socket.socket, kind: socket.SocketKind) -> bytes:
+    """All that has come to a daemon, on whatever connection."""
+    data = b""
+    server.setblocking(False)
+    with ExitStack() as stack, suppress(BlockingIOError):
+        while True:
+            reader = server if kind == socket.SOCK_DGRAM else stack.enter_context(server.accept()[0])
+            reader.setblocking(False)
+            with suppress(BlockingIOError):
+                while piece := reader.recv(1 << 16):
+                    data += piece
+            if kind == socket.SOCK_DGRAM:
+                break
+    return data
+
+
+def test_what_stands_in_the_way_of_syslog_is_found_without_a_line(tmp_path: Path) -> None:
+    device = f"{tmp_path}/log"
+    assert obstacle("syslog", device=device) == "No such file or directory"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(device)
+        assert obstacle("syslog", device=device) == ""
+        with pytest.raises(BlockingIOError):
+            server.recv(1, socket.MSG_DONTWAIT)
+    assert obstacle("syslog", device=device) == "Connection refused"
 
 
 def test_standard_error_is_what_is_asked_for_though_there_is_a_syslog(capfd: pytest.CaptureFixture[str]) -> None:

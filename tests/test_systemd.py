@@ -127,6 +127,12 @@ def test_what_passes_tell_everyone_has_a_place_that_no_pass_takes_away(tmp_path:
     assert f"d {folder} 0755 smartrelay smartrelay -" in (root / "etc/tmpfiles.d/smartrelay.conf").read_text()
 
 
+@pytest.mark.parametrize("name", [name for name in SOURCES if name.startswith("smartrelay-") and name.endswith(".service")])
+def test_every_service_may_write_where_the_manual_puts_the_log(name: str) -> None:
+    """smartrelay.toml(5): below that directory only."""
+    assert '"-/var/log/smartrelay"' in unit(CONTRIB / name)["Service"]["ReadWritePaths"].split()
+
+
 def test_new_mail_starts_a_pass_and_nothing_limits_how_often(tmp_path: Path) -> None:
     folder = rendered(tmp_path) / "etc/systemd/system"
     path, service = unit(folder / UNITS[2]), unit(folder / UNITS[0])

@@ -33,7 +33,7 @@ def opened(common: Common) -> AbstractContextManager[None]:
 
 @contextmanager
 def _served(listeners: list[_socket.socket], found: settings.Settings) -> Iterator[None]:
-    server = Server(listeners, found, os.getuid(), pipe.report)
+    server = Server(listeners, found, os.getuid(), pipe.reporter(found.log))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

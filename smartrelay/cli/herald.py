@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from smartrelay.cli import idle
@@ -35,8 +36,9 @@ class Herald:
         """The pass has ended before it had begun (`spool.totals` has the results)."""
         self._bulletin.end_without_work(result)
 
-    def alert(self) -> None:
-        """Has the alert command told what there is to tell, while we have the lock: within half a minute if it hangs."""
+    def alert(self, stopped: Callable[[], bool]) -> None:
+        """Has the alert command told what there is to tell, while we have the lock: within half a minute if it hangs, and no
+        longer than until `stopped`."""
         config = self._config
         if config is None or config.alert is None:
             return
@@ -47,7 +49,8 @@ class Herald:
         except OSError:
             return  # a pass has said so; the next one looks again
         found = incidents(config.spool, [relay.name for relay in config.relays], time.time)
-        Alerts(config.spool, config.alert, config.hostname, clock=time.time, warn=self._warn, run=run).tell(waiting, found)
+        run_it = partial(run, stopped=stopped)
+        Alerts(config.spool, config.alert, config.hostname, clock=time.time, warn=self._warn, run=run_it).tell(waiting, found)
 
 
 def _least(settings: Settings, warn: Callable[[str], None]) -> Bulletin:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from smartrelay.cli.listing import NULL_SENDER
 from smartrelay.cli.rows import Row
@@ -28,16 +28,16 @@ _POSTFIX_HEAD = "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipie
 _POSTFIX_BLANK = " " * 47
 
 
-def write_postfix(found: Iterable[Row]) -> None:
+def write_postfix(found: Iterable[Row], in_hand: Container[str] = ()) -> None:
     """Postfix's `mailq` for long queue ids, to the column (its showq.c and showq(8)): nothing may stand behind the last line,
-    which is all that monitoring plugins read."""
+    which is all that monitoring plugins read. in_hand: ids of messages that are delivered right now."""
     octets = count = 0
     for row in found:
         if not count:
             sys.stdout.write(_POSTFIX_HEAD)
         count += 1
         octets += row.octets
-        mark = "!" if row.state == "held" else ""
+        mark = "!" if row.state == "held" else "*" if row.queue_id in in_hand else ""
         when = time.asctime(time.localtime(row.arrived))[:19]
         lines = [f"{row.queue_id + mark:<17} {row.octets:>8} {when:>19} {row.sender or NULL_SENDER}"]
         before = ""

@@ -10,6 +10,7 @@ from smartrelay.cli.layouts import write_postfix, write_sendmail
 from smartrelay.cli.options import common_options
 from smartrelay.cli.rows import rows
 from smartrelay.errors import EX_OK
+from smartrelay.spool.in_hand import in_hand
 
 _SENDMAIL_HELP = """\
 Usage: smartrelay-sendmail [-t] [-i] [-f SENDER] [-F NAME] [-v] [ADDRESS]...
@@ -46,11 +47,12 @@ def mailq(layout: str, common: Common) -> int:
     """
     spool = settings.load(common.config, common.spool).spool
     # before the first message there is no spool, and monitoring must find an empty queue
-    found = rows(common.enter_spool().spool) if os.path.lexists(spool) else iter(())
+    is_there = os.path.lexists(spool)
+    found = rows(common.enter_spool().spool) if is_there else iter(())
     if layout == "sendmail":
         write_sendmail(found, spool)
     else:
-        write_postfix(found)
+        write_postfix(found, in_hand(spool) if is_there else ())
     return EX_OK
 
 

@@ -97,3 +97,5 @@ def _parsed_and_run(arguments: list[str]) -> Any:
         raise UsageError(error.format_message()) from error
     except click.Abort:
         raise KeyboardInterrupt from None
+    except SystemExit as error:  # so click ends where nobody reads our output any more
+        raise BrokenPipeError from error

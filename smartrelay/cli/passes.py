@@ -165,8 +165,10 @@ class Passes:
 
     def _alert(self, herald: "Herald") -> None:
         """Whoever sends us a signal is in haste; the next pass tells what is to be told."""
-        if not self._signal:
-            herald.alert()
+        if self._signal:
+            return
+        with self._signals(lambda: None):
+            herald.alert(lambda: bool(self._signal))
 
     def _must_be_configured(self, queue: "Queue", log: "MailLog") -> "tuple[configuration.Config, Routes]":
         """What a pass goes by. Raises ConfigError, after it has taken in what is new: new/ must come to rest, or the unit that

@@ -30,6 +30,7 @@ from smartrelay.errors import (
 from smartrelay.mail import header
 from smartrelay.mail.address import canonical, qualified
 from smartrelay.relay.factory import factory_for, from_policy
+from smartrelay.relay.from_policy import user_id
 from smartrelay.routing.bad_hosts import BadHosts
 from smartrelay.routing.candidates import Candidate
 from smartrelay.routing.relays import NextHop, Routes
@@ -81,8 +82,7 @@ def route(addresses: tuple[str, ...], sender: str | None, json_wanted: bool, com
 
 def _load() -> None:
     """Imports what is needed later while root can: the interpreter may lie where the spool's owner cannot read it."""
-    import smartrelay.mail.address_list
-    import smartrelay.relay.from_policy  # noqa: F401
+    import smartrelay.mail.address_list  # noqa: F401
 
     load_resolver()
 

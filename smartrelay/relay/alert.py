@@ -8,8 +8,9 @@ after a minute and then at distances that double up to an hour.
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from smartrelay import duration
 from smartrelay.config import AlertCommand
@@ -19,11 +20,17 @@ from smartrelay.spool.census import Group
 from smartrelay.spool.durable import remove
 from smartrelay.spool.incidents import ACCOUNT, Incident
 
+if TYPE_CHECKING:
+    import subprocess
+
 STUCK = "stuck"
 """Mail waits for longer than the configuration allows; the other kind is `spool.incidents.ACCOUNT`."""
 
 LIMIT = 30.0
 """Seconds that the command has."""
+
+_LOOK = 0.1
+"""Seconds between two looks whether it is to be ended."""
 
 _FIRST_STEP, _LONGEST_STEP = 60.0, 3600.0
 _LONGEST = 1 << 20
@@ -165,9 +172,16 @@ def is_stuck(oldest: float | None, command: AlertCommand, now: float) -> bool:
     return oldest is not None and now - oldest >= command.after
 
 
-def run(words: Sequence[str], variables: Mapping[str, str], sentence: str, limit: float = LIMIT) -> str:
+def run(
+    words: Sequence[str],
+    variables: Mapping[str, str],
+    sentence: str,
+    *,
+    limit: float = LIMIT,
+    stopped: Callable[[], bool] = lambda: False,
+) -> str:
     """Runs the command as whoever we are, with our standard error for all its output; it and what it started end when its time
-    is over. What went wrong, "" for nothing."""
+    is over, or `stopped` says that ours is. What went wrong, "" for nothing."""
     import subprocess  # an idle pass only looks whether there is anything to tell
 
     environment = {name: value for name, value in os.environ.items() if name not in _SECRET} | dict(variables)
@@ -175,17 +189,34 @@ def run(words: Sequence[str], variables: Mapping[str, str], sentence: str, limit
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=2, env=environment, cwd="/", start_new_session=True)
     except (OSError, ValueError) as error:
         return f"cannot be run: {error.strerror if isinstance(error, OSError) else error}"
+    text: bytes | None = f"{sentence}\n".encode("utf-8", "replace")
+    end = time.monotonic() + limit
     try:
-        process.communicate(f"{sentence}\n".encode("utf-8", "replace"), timeout=limit)
-    except subprocess.TimeoutExpired:
-        return f"did not end within {limit:g} s"
+        while True:
+            try:
+                process.communicate(text, timeout=_LOOK)
+                break
+            except subprocess.TimeoutExpired:
+                text = None  # it goes on with what is left of it
+            if stopped():
+                return "was broken off, for the pass was to end"
+            if time.monotonic() >= end:
+                return f"did not end within {limit:g} s"
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        if process.returncode is None:
+            _kill(process)
     if process.returncode < 0:
         return f"was ended by signal {-process.returncode}"
     return f"failed with exit code {process.returncode}" if process.returncode else ""
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Ends it with all that it has started, but for what has become another user."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except PermissionError:
+        return
+    process.wait()
 
 
 def _over(alert: Alert, host: str) -> str:

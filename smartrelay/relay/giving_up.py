@@ -79,6 +79,8 @@ class GivingUp:
         for index, status in statuses.items():
             address = message.envelope.recipients[index].address
             self._log.attempted(message.queue_id, address, status, delay, (delay, 0.0, 0.0, 0.0))
+        if any(status.action == EXPIRED for status in statuses.values()):
+            self._log.expired(message.queue_id, message.envelope)
         if notice is not None:
             return ""
         if message.envelope.reverse_path:

@@ -308,4 +308,6 @@ class Ledger:
             counts["doubtful"] += status.doubt
             address = envelope.recipients[index].address
             self._log.attempted(consignment.queue_id, address, status, now - envelope.arrived, delays)
+        if counts["expired"]:
+            self._log.expired(consignment.queue_id, envelope)
         self._report.add(**counts)

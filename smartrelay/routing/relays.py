@@ -214,6 +214,14 @@ def _hop(rule: Rule, *, secrets: bool) -> NextHop:
     return NextHop(rule.relay, rule.groups, auth, secret)
 
 
+def _meant(scheme: str) -> str:
+    """The beginning of a sentence, where somebody has mistyped a scheme."""
+    import difflib
+
+    near = difflib.get_close_matches(scheme, _SCHEMES, n=1)
+    return f"did you mean {near[0]}://? " if near and near[0] != scheme else ""
+
+
 def parse_url(url: str, where: str, port: int = 0) -> tuple[Endpoint, Auth | None]:
     """A relay URL as OpenSMTPD writes them, with an optional `user:password@`; `mx+` before the scheme means the mail
     exchangers of that name. where: for the sentence. port: where the URL has none, 0 for the scheme's.
@@ -223,9 +231,11 @@ def parse_url(url: str, where: str, port: int = 0) -> tuple[Endpoint, Auth | Non
     exchangers = url.startswith("mx+")
     scheme, separator, _ = url.removeprefix("mx+").partition("://")
     if not separator or scheme not in _SCHEMES or (exchangers and scheme == "lmtp"):
+        guess = _meant(scheme) if separator else ""
         raise ConfigError(
-            f"{where}a relay is written smtp+tls://HOST, smtps://HOST, smtp://HOST, smtp+notls://HOST, lmtp://HOST:PORT, "
-            'lmtp:///PATH, mx+smtp+tls://NAME (the mail exchangers of NAME) or "mx" (those of each recipient\'s domain)'
+            f"{where}{guess}a relay is written smtp+tls://HOST, smtps://HOST, smtp://HOST, smtp+notls://HOST, "
+            "lmtp://HOST:PORT, lmtp:///PATH, mx+smtp+tls://NAME (the mail exchangers of NAME) or "
+            '"mx" (those of each recipient\'s domain)'
         )
     if scheme == "lmtp" and url.startswith("lmtp:///") and url != "lmtp:///" and url.isprintable():
         return Endpoint("localhost", 0, NO_TLS, lmtp=True, path=url.removeprefix("lmtp://")), None

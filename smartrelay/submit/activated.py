@@ -10,7 +10,7 @@ import posix
 from smartrelay import settings
 from smartrelay.errors import EX_OK, SmartRelayError
 from smartrelay.spool import access
-from smartrelay.submit.pipe import load, report
+from smartrelay.submit.pipe import load, reporter
 from smartrelay.submit.server import Server
 
 IDLE = 30.0
@@ -21,8 +21,10 @@ def serve(listeners: list[_socket.socket], config: str, spool: str, *, passed_on
     """Serves until nobody comes any more, or a signal ends it; the exit code. passed_on: the mail began elsewhere."""
     import _signal  # type: ignore[import-not-found]
 
+    report = reporter()
     try:
         found = settings.load(config, spool)
+        report = reporter(found.log)
         load(found.spool)
         access.enter(found.spool, direct=found.direct)
     except SmartRelayError as error:

@@ -15,6 +15,10 @@ from smartrelay.submit.intake import Caller, Intake
 from smartrelay.submit.protocol import OVER, Rules, reply_to
 from smartrelay.submit.session import Session
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _IN, _OUT, _ERROR = 0, 1, 2
 _KIND, _SOCKET = 0o170000, 0o140000
 _BLOCK = 1 << 16
@@ -36,6 +40,7 @@ def serve(config: str, spool: str, *, passed_on: bool = False) -> int:
     if caller is None:
         _write(_OUT, b"554 5.7.1 Mail is taken only from programs on this host\r\n")
         return EX_NOPERM
+    report = reporter(found.log)
     rules = Rules(found.hostname, found.max_message_size, tolerant=not remote, one_at_a_time=remote)
     session = Session(rules, Intake(found, caller, refusal=refusal, passed_on=passed_on), report)
     try:
@@ -89,12 +94,18 @@ def _enter(found: settings.Settings) -> NotTheOwner | None:
     return None
 
 
-def report(error: Exception) -> None:
-    """Tells the log of an exception that nobody foresaw."""
-    from smartrelay.maillog import MailLog
-    from smartrelay.sinks import open_sink
+def reporter(log: str = "auto") -> "Callable[[Exception], None]":
+    """What tells the log of an exception. log: where that goes (`sinks.open_sink`)."""
 
-    MailLog(open_sink("submit")).error(f"a bug of smartrelay: {type(error).__name__}: {error}; a message was not accepted")
+    def report(error: Exception) -> None:
+        from smartrelay.maillog import MailLog
+        from smartrelay.sinks import open_sink
+
+        known = isinstance(error, SmartRelayError)
+        sentence = str(error) if known else f"a bug of smartrelay: {type(error).__name__}: {error}; a message was not accepted"
+        MailLog(open_sink("submit", log)).error(sentence)
+
+    return report
 
 
 def load(spool: str) -> None:

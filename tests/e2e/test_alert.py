@@ -1,7 +1,9 @@
 """The alert command, run by the installed passes: mail cannot tell of its own failure."""
 
+import json
 import os
 import shutil
+import signal
 import stat
 import tempfile
 import time
@@ -12,6 +14,7 @@ import pytest
 
 from tests.e2e.commands import Machine, relay
 from tests.e2e.told import ME, REFUSING, YOU, Told, X
+from tests.support.process import is_gone
 from tests.support.smtp_server import ScriptedServer
 
 Start = Callable[..., ScriptedServer]
@@ -131,6 +134,25 @@ def test_a_command_that_fails_never_hinders_a_pass_and_is_run_again(machine: Pag
     os.unlink(f"{machine.pager}.fails")
     machine.flush()
     assert machine.told()[0].startswith("stuck begun ") and machine.ids() == [one]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("loop", [(), ("--every", "1h")], ids=["once", "every"])
+def test_one_that_hangs_does_not_hold_up_a_signal(machine: Paged, number: signal.Signals, loop: tuple[str, ...]) -> None:
+    """It has half a minute, but not of a signal's; with it ends what it has started, and it is told again."""
+    machine.configure(relay(REFUSING))
+    machine.flush()
+    machine.old(2 * 3600)
+    Path(machine.pager).write_text("#!/bin/sh\nsleep 1000 & echo started $! >&2; wait\n")
+    with machine.start("flush", *loop) as running:
+        running.wait_for_error("started ")
+        running.signal(number)
+        ended = running.wait(8)
+    assert ended.code == -number
+    child = int(ended.errors.partition("started ")[2].split()[0])
+    assert is_gone(child)
+    (alert,) = json.loads(Path(f"{machine.spool}/var/alerts.json").read_text())["alerts"]
+    assert (alert["told"], alert["failures"]) == (False, 1)
 
 
 def test_a_command_that_is_not_there_is_a_warning(machine: Paged) -> None:

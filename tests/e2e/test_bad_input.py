@@ -1023,3 +1023,17 @@ def test_command_lines_that_make_no_sense(machine: Machine) -> None:
         assert result.code == 64, (command, result)
         is_sentence(result)
     assert machine.tree() == before
+
+
+@pytest.mark.parametrize("words", ["queue list", "queue list --json", "check", "health", "route you@b.example", "mailq"])
+def test_nobody_reads_what_is_said_and_that_is_no_failure(machine: Machine, words: str) -> None:
+    """`smartrelay queue list | head -1`: it ends at once, without a word, and with 0."""
+    machine.configure(relay("smtp+notls://127.0.0.1:1"))
+    machine.enqueue(b"Subject: x\n\nhello\n", "you@b.example")
+    machine.run("flush")
+    read, write = os.pipe()
+    os.close(read)
+    command = [SMARTRELAY, *words.split()]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=machine.environment, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")

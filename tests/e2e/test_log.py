@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.commands import DOMAIN, Machine, relay
+from smartrelay.submit.pipe import reporter
+from tests.e2e.commands import DOMAIN, SENDMAIL, Machine, relay
 from tests.support import debian
+from tests.support.activation import activated
 from tests.support.smtp_script import Session
 from tests.support.smtp_server import ScriptedServer
 
@@ -114,6 +116,7 @@ def test_each_line_of_a_file_is_one_of_syslogs_and_has_its_message(machine: Mach
     found = [LINE.fullmatch(line) for line in content.splitlines()]
     assert all(found) and content.endswith("\n") and "\x1b" not in content
     texts = [match["text"] for match in found if match]
+    assert f"{ids[0]}: from=<me@{DOMAIN}>, status=expired, returned to sender" in texts
     about = re.compile(r"(to|from|uid|message-id)=|removed|notif|re-encod|sign")
     assert all(text[:17] in ids for text in texts if about.search(text.partition(": ")[2]) or about.match(text))
     for one in ids:
@@ -169,3 +172,22 @@ def test_no_secret_and_no_text_of_a_message_at_any_level(
 def _plain() -> str:
     """The initial response of PLAIN (RFC 4616)."""
     return base64.b64encode(f"\0me\0{SECRET}".encode()).decode()
+
+
+def test_who_takes_mail_at_a_socket_tells_the_same_log(machine: Machine, tmp_path: Path) -> None:
+    """A process of a socket unit that cannot serve says why in the file that passes write to, and calls it no bug."""
+    log = logging_to(machine)
+    machine.enqueue(b"Subject: x\n\nbody\n", "you@b.example")
+    Path(machine.spool, "format").write_text("9\n")
+    door = f"{tmp_path}/submit.sock"
+    with activated([door], [SENDMAIL, "-bs"], machine.environment) as process, socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(door)
+        assert process.wait(20) == 78
+    (line,) = log.read_text().splitlines()
+    found = LINE.fullmatch(line)
+    assert found and found["part"] == "submit" and found["text"].startswith(f"the spool {machine.spool} has format '9'")
+
+
+def test_a_bug_where_mail_comes_in_is_told_there_too(tmp_path: Path) -> None:
+    reporter(f"file:{tmp_path}/log")(ValueError("no\nthing"))
+    assert (tmp_path / "log").read_text().endswith("a bug of smartrelay: ValueError: no?thing; a message was not accepted\n")

@@ -1,4 +1,5 @@
-"""A server process of a test: started on a free loopback port, known by its greeting, ended with all its children."""
+"""Processes of a test: servers, started on a free loopback port, known by their greeting, ended with all their children; and
+whether one has gone."""
 
 import os
 import select
@@ -120,3 +121,15 @@ def listens(port: int) -> bool:
     """Whether somebody listens at this port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def is_gone(pid: int) -> bool:
+    """Whether the process has ended, or does so soon: a kill takes its time."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], 10)[0])
+    finally:
+        os.close(descriptor)
