@@ -94,7 +94,7 @@ def _command(options: words.Options) -> list[str]:
 
 
 def _attempt(options: words.Options, program: str, queue_id: str) -> None:
-    """One attempt at once, for a person at the keyboard. Only root and the spool's owner come here: nobody else could queue.
+    """One attempt at once, for a person at the keyboard. Who has handed the message over is told that a pass sends it.
 
     The message is in the queue, so that from here on nothing may end in another exit code than 0.
     """

@@ -145,6 +145,12 @@ def test_what_well_known_callers_say(arguments: list[str], expected: dict[str, A
     assert of(*arguments) == expected
 
 
+@pytest.mark.parametrize(("option", "value"), [("-N", "sometimes"), ("-R", "half"), ("-B", "9bit")])
+def test_what_is_refused_is_shown_as_it_was_written(option: str, value: str) -> None:  # D-101
+    with pytest.raises(UsageError, match=f"not '{value}'"):
+        of(option, value)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -18,7 +18,7 @@ from smartrelay.cli.passes import Passes
 from smartrelay.cli.screen import Screen
 from smartrelay.cli.wish import Wish
 from smartrelay.cli.witness import Witness
-from smartrelay.errors import EX_OK
+from smartrelay.errors import EX_OK, NotTheOwner
 from smartrelay.relay.manager import WIND_UP
 from smartrelay.sinks import Sink, open_sink
 from smartrelay.spool import names, queue_id
@@ -79,6 +79,8 @@ class _Attempt(Passes):
             self.run()
         except PassInProgress as busy:
             raise PassInProgress(f"{busy}; it takes the message along, or the next one does") from busy
+        except NotTheOwner:
+            raise NotTheOwner("the next pass of the spool's owner sends it") from None
         except NoSuchMessage:
             self._has_left = True
 

@@ -1,6 +1,6 @@
 """The bundle: the code of all modules that enqueueing needs, in one file that is read and unmarshalled at once.
 
-Finding and loading fifteen small modules costs a sixth of the enqueue command; small modules are worth having, so the
+Finding and loading all these small modules costs a sixth of the enqueue command; small modules are worth having, so the
 stub gets them in one piece. Like a .pyc the bundle is good for one interpreter and for unchanged sources only; where it is
 not, the stub imports the modules themselves, and nothing is lost but the time.
 """

@@ -28,7 +28,13 @@ class Parser:
         self.in_group = False
         self._start = self._stop = -1
 
+    @property
+    def _tokens(self) -> list[str]:
+        """Those of the address itself, as far as is known: within the brackets, where there are any."""
+        return self.words if self.angle is None else self.angle
+
     def mailboxes(self) -> list[str]:
+        """The canonical addresses. Raises AddressError on what is no address list."""
         position, text = 0, self.text
         while position < len(text):
             char = text[position]
@@ -56,7 +62,7 @@ class Parser:
             if not blank:
                 raise AddressError(f"text after '>' in address list {shown(self.text)}")
             return
-        tokens = self.words if self.angle is None else self.angle
+        tokens = self._tokens
         if tokens or not blank:
             tokens.append(token)
         if not blank and self.angle is None:
@@ -76,7 +82,7 @@ class Parser:
             self._stop = position
         elif char == ":":
             self._colon()
-        elif char == "," and (self._in_route() if not self.closed else False):
+        elif char == "," and not self.closed and self._in_route():
             self._add(",", position)
         else:
             if char == ";" and not self.in_group:
@@ -87,11 +93,11 @@ class Parser:
 
     def _in_route(self) -> bool:
         """Whether what was read so far begins a source route (RFC 5321 appendix C), in which commas do not part addresses."""
-        return (self.words if self.angle is None else self.angle)[:1] == ["@"]
+        return self._tokens[:1] == ["@"]
 
     def _colon(self) -> None:
         if self._in_route():
-            (self.words if self.angle is None else self.angle).clear()
+            self._tokens.clear()
         elif self.angle is not None or self.in_group or "@" in self.words:
             raise AddressError(f"':' within an address in {shown(self.text)}")
         else:
@@ -102,7 +108,7 @@ class Parser:
     def _finish(self) -> None:
         if self.angle is not None and not self.closed:
             raise AddressError(f"'<' without '>' in address list {shown(self.text)}")
-        bare = joined("".join(self.words if self.angle is None else self.angle))
+        bare = joined("".join(self._tokens))
         if bare:
             self.found.append(canonical(bare))
             self.spans.append((self._start, self._stop))

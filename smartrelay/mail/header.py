@@ -1,4 +1,4 @@
-"""The header of a message as it is handed in: where it ends, which fields it has, and what submission completes.
+"""The header of a message as it is handed in: where it ends, which fields it has, and whom it names.
 
 Fields are bytes in the store's form (LF line ends, folds kept); nothing is re-ordered or re-folded (RFC 5322 section 3.6).
 

@@ -59,8 +59,10 @@ class FromPolicy:
         return address
 
     def _replaced(self, address: str, new: str) -> str:
-        if not new or not new.startswith("@"):
-            return new or address
+        if not new:
+            return address
+        if not new.startswith("@"):
+            return new
         try:
             return canonical(f"{split(address)[0]}{new}") if address else ""
         except AddressError:

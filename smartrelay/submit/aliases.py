@@ -202,7 +202,7 @@ class Expansion:
     def _load(self) -> dict[str, Entry]:
         if self._aliases is None:
             path = self._settings.aliases
-            text = _read(path, f"the aliases {path}", needed=False) if path else ""
+            text = _read(path, f"the file of aliases {path}", needed=False) if path else ""
             self._aliases = parse(text, path)
         return self._aliases
 

@@ -101,7 +101,7 @@ def _ret(sender: Sender, value: str) -> None:
 
 
 def _envid(sender: Sender, value: str) -> None:
-    sender.envid = _unxtext(value)
+    sender.envid = unxtext(value)
     if not sender.envid or len(value) > _LONGEST_ENVID:
         raise BadCommand("501 5.5.4 ENVID takes up to 100 characters of xtext")
 
@@ -127,7 +127,7 @@ def recipient(argument: str, *, tolerant: bool, utf8: bool) -> Forward:
         elif name == "ORCPT":
             orcpt = value
             kind, semicolon, original = value.partition(";")
-            if not kind or not semicolon or not _unxtext(original) or len(value) > _LONGEST_ORCPT:
+            if not kind or not semicolon or not unxtext(original) or len(value) > _LONGEST_ORCPT:
                 raise BadCommand("501 5.5.4 ORCPT takes a type of address, a semicolon and an address as xtext")
         else:
             raise BadCommand("555 5.5.4 That parameter of RCPT is not known here")
@@ -205,10 +205,10 @@ def _address(path: str, code: str) -> str:
         raise BadCommand(f"{code} {error}") from None
 
 
-def _unxtext(value: str) -> str:
+def unxtext(value: str) -> str:
     """The plain text of an xtext value, "" where it is none or has controls (RFC 3461 section 4)."""
     first, *rest = value.split("+")
-    if "=" in value or not all(len(part) >= 2 and _HEX.issuperset(part[:2]) for part in rest):
+    if " " in value or "=" in value or not all(len(part) >= 2 and _HEX.issuperset(part[:2]) for part in rest):
         return ""
     plain = first + "".join(chr(int(part[:2], 16)) + part[2:] for part in rest)
     return plain if plain.isascii() and plain.isprintable() else ""

@@ -126,13 +126,13 @@ def _normalised(dot_ends: bool) -> "Iterator[bytes]":
             for _ in range(_LINE_END):
                 text = text.replace(b"\r\n", b"\n")
         if dot_ends:
-            end = 0 if line_start and text.startswith(b".\n") else text.find(b"\n.\n") + 1
-            lone = text == b"." if line_start else False
-            if end or (line_start and text.startswith(b".\n")):
+            at_once = line_start and text.startswith(b".\n")
+            end = 0 if at_once else text.find(b"\n.\n") + 1
+            if at_once or end:
                 yield text[:end]
                 drain()
                 return
-            if lone or text.endswith(b"\n."):
+            if (line_start and text == b".") or text.endswith(b"\n."):
                 text = text[:-1]
                 held = b"." + held if block else b""
         if text:

@@ -31,7 +31,6 @@ _NAMES = {
     "purgestat": NOTHING,
 }
 _NOT_HERE = ("smtpd", "rsmtp")
-_HEX = frozenset("0123456789ABCDEF")
 _MODES = {"m": DELIVER, "s": SMTP, "v": VERIFY, "p": LIST, "i": NEWALIASES, "h": NOTHING, "H": NOTHING}
 _AT_ONCE = {"i": True, "f": True, "b": False, "q": False, "d": False}
 """The delivery modes: whether one attempt is wanted at once. Background has no meaning without a daemon: it queues."""
@@ -204,24 +203,15 @@ def _dsn(options: Options, letter: str, value: str) -> None:
     if letter == "V":
         if not value or len(value) > 100 or not value.isascii() or not value.isprintable():
             raise UsageError("-V takes an envelope id of 1 to 100 printable characters")
-        options.envid = _unxtext(value)
-        return
-    value = value.upper()
-    if letter == "R":
-        if value not in ("FULL", "HDRS"):
+        from smartrelay.submit.command import unxtext
+
+        # sendmail 8 wants xtext, Postfix the plain form
+        options.envid = unxtext(value) or value
+    elif letter == "R":
+        options.ret = value.upper()
+        if options.ret not in ("FULL", "HDRS"):
             raise UsageError(f"-R takes full or hdrs, not {value!a}")
-        options.ret = value
-        return
-    wanted = value.split(",")
-    if value != "NEVER" and not all(word in ("SUCCESS", "FAILURE", "DELAY") for word in wanted):
-        raise UsageError(f"-N takes never, or failure, delay and success with commas, not {value!a}")
-    options.notify = value
-
-
-def _unxtext(value: str) -> str:
-    """The plain form of an envelope id that is xtext already, as sendmail 8 wants it; Postfix takes the plain form."""
-    first, *rest = value.split("+")
-    if " " in value or "=" in value or not all(len(part) >= 2 and _HEX.issuperset(part[:2]) for part in rest):
-        return value
-    plain = first + "".join(chr(int(part[:2], 16)) + part[2:] for part in rest)
-    return plain if plain.isascii() and plain.isprintable() else value
+    else:
+        options.notify = value.upper()
+        if options.notify != "NEVER" and not all(word in ("SUCCESS", "FAILURE", "DELAY") for word in options.notify.split(",")):
+            raise UsageError(f"-N takes never, or failure, delay and success with commas, not {value!a}")

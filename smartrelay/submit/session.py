@@ -314,7 +314,7 @@ class Session:
 
     def _finish(self) -> bool:
         """The end of a message; whether it was accepted."""
-        one = self._refusal or self._committed()
+        one = "" if self._refusal else self._committed()
         if self._refusal:
             self._drop()
             self._say(self._refusal)

@@ -17,10 +17,12 @@ import pytest
 from smartrelay.mail.envelope import Envelope
 from smartrelay.spool.queue import Queue
 from tests.e2e.commands import SENDMAIL, relay
+from tests.e2e.terminal import at_terminal
 from tests.e2e.test_ownership import PRIVATE, ROOT_OF_CODE, STRANGER, Host, host
 from tests.support.activation import activated
 from tests.support.process import NOBODY, free_port
 from tests.support.smtp_talk import Talk, until
+from tests.support.users import way_to_python
 
 __all__ = ["host"]  # the fixture
 pytestmark = pytest.mark.as_another_user
@@ -156,6 +158,18 @@ def test_where_there_is_no_socket_a_user_is_told_what_to_start(hall: Hall) -> No
     assert result.code == 75
     assert "belongs to user nobody" in result.errors
     assert f"there is no {hall.door} to hand mail over at; start smartrelay-submit.socket" in result.errors
+
+
+def test_at_the_keyboard_a_user_is_told_that_a_pass_sends_what_was_handed_over(hall: Hall) -> None:  # D-025
+    who = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
+    command = [*way_to_python(f"{hall.folder}/python"), *who, SENDMAIL, "-v", "-f", "me@a.example", "you@b.example"]
+    terminal = at_terminal(hall, *command, text=TEXT)
+    assert terminal.wait() == 0
+    (one,) = hall.ids("new")
+    assert [line.partition(": ")[2] for line in terminal.lines] == [
+        f"queued as {one}",
+        f"queued as {one}; the next pass of the spool's owner sends it",
+    ]
 
 
 def test_a_user_speaks_smtp_on_a_pipe_too(hall: Hall) -> None:
