@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from smartrelay import settings
 from smartrelay.cli import plain
 from smartrelay.cli.caller import Common
 from smartrelay.cli.ending import ended
 from smartrelay.cli.expiry import Expiry, expiry
-from smartrelay.spool import names
+from smartrelay.spool import access, names
 from smartrelay.spool.glance import Glance, Place, corrupt, glance, walk
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ def dumped(arguments: list[str]) -> int | None:
 
 def _dump(common: Common) -> None:
     known = expiry(common)
+    if os.geteuid() == 0 and access.changes_owner(settings.load(common.config, common.spool).spool):
+        # the interpreter may lie where the spool's owner cannot read it
+        import smartrelay.cli.listing  # noqa: F401
     spool = common.enter_spool().spool
     write(spool, known)
     tell_set_aside(common, spool)

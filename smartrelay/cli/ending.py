@@ -39,8 +39,12 @@ def tried(command: Callable[[], object]) -> tuple[str, int]:
         name = f"{error.filename}: " if error.filename else ""
         return f"{name}{error.strerror or error}", EX_IOERR
     except Exception as error:
-        import traceback
+        return f"a bug of smartrelay: {type(error).__name__}: {error} (at {_place(error)}); please report it", EX_SOFTWARE
 
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{os.path.basename(where.filename)}:{where.lineno}"
-        return f"a bug of smartrelay: {type(error).__name__}: {error} (at {place}); please report it", EX_SOFTWARE
+
+def _place(error: Exception) -> str:
+    """Where it was raised; without `traceback`, which might lie where we cannot read any more."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return f"{os.path.basename(at.tb_frame.f_code.co_filename)}:{at.tb_lineno}" if at is not None else "an unknown place"

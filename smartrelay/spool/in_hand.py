@@ -21,7 +21,7 @@ def in_hand(spool: str, table: str = _LOCKS) -> frozenset[str]:
 def _locked(table: str) -> frozenset[str]:
     """The inodes that somebody has flocked, on whatever device: btrfs shows another one there than to stat(2)."""
     try:
-        with open(table, encoding="ascii", errors="replace") as file:
+        with open(table, encoding="utf-8", errors="replace") as file:
             rows = [line.split() for line in file]
     except OSError:
         return frozenset()

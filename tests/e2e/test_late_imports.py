@@ -102,3 +102,11 @@ def test_of_what_is_asked_without_a_pass(machine: Told, smtp_server: Callable[..
     machine.enqueue(X, *ME, YOU)
     assert late(machine, "root", command="route") == []
     assert late(machine, command="check", code=1) == []
+
+
+def test_of_listings(machine: Told) -> None:
+    machine.configure()
+    machine.enqueue(X, *ME, YOU)
+    for words in (["list", "--json"], ["list"], ["list", "--json", "--sort", "age"]):
+        assert late(machine, *words, command="queue") == []
+    assert late(machine, command="mailq") == []
