@@ -260,7 +260,7 @@ def test_root_loads_what_asks_the_dns_only_for_a_rule_that_does(host: Host, host
     flush = [sys.executable, "-X", "importtime", "-m", "smartrelay", "--config", host.config, "flush"]
     with host.by(0).start_program(*flush) as running:
         result = running.wait()
-    assert ("dns.message" in result.errors) == loads
+    assert ("dns.name" in result.errors) == loads
     assert "status=deferred (" in result.errors
 
 
