@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,15 @@ def test_one_that_is_too_long_to_be_read_is_not_written_either(tmp_path: Path) -
         file.truncate(1 << 30)
     with pytest.raises(OSError, match="too long"):
         Journal(os.fspath(tmp_path), "ONE")
+
+
+def test_what_cannot_be_written_is_named(spool: str) -> None:
+    """A full disk says nothing of which file it was, and a person needs to know where to make room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            Journal(spool, ONE).append(event(1), sync=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == f"{spool}/state/{ONE}"

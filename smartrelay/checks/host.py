@@ -48,9 +48,11 @@ def try_host(
     try:
         opened = factory.open_session(candidate)
     except ConfigError as error:
-        return [Finding(FAIL, "host", str(error), "name a file that its owner can read", relay, host)]
+        return [Finding(FAIL, "host", str(error), "name a PEM file that the spool's owner can read", relay, host)]
     if isinstance(opened, Answer):
-        return [Finding(FAIL, "host", refusal(opened), remedy(opened), relay, host)]
+        from_where = hop.relay.source_address and opened.trouble is Trouble.NO_NETWORK
+        mend = "is source_address one of this machine's? if so, look at its network" if from_where else remedy(opened)
+        return [Finding(FAIL, "host", refusal(opened), mend, relay, host)]
     words, certificate = _standing(opened, factory.policy(candidate)), opened.client.certificate
     opened.close()
     found = [Finding(OK, "host", words, "", relay, host)]

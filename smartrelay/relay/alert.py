@@ -5,7 +5,6 @@ telling: a crash in between costs one telling too many, never silence. A command
 after a minute and then at distances that double up to an hour.
 """
 
-import json
 import os
 import signal
 import time
@@ -15,9 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from smartrelay import duration
 from smartrelay.config import AlertCommand
 from smartrelay.mail.status import visible
-from smartrelay.spool import notes
+from smartrelay.spool import note_rows, notes
 from smartrelay.spool.census import Group
-from smartrelay.spool.durable import remove
 from smartrelay.spool.incidents import ACCOUNT, Incident
 
 if TYPE_CHECKING:
@@ -71,11 +69,12 @@ class Alerts:
 
     def _read(self) -> dict[tuple[str, str], Alert]:
         try:
-            return {(found.kind, found.name): found for found in _parsed(notes.read(self._path, _LONGEST))}
+            found = [_alert(row) for row in note_rows.read(self._path, _LONGEST, "alerts")]
+            return {(alert.kind, alert.name): alert for alert in found}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as error:
-            why = (error.strerror if isinstance(error, OSError) else "") or "it is not what we write"
+            why = notes.reason(error)
             self._warn(f"cannot read what the alert command was told in {self._path}: {why}; what stands is told again")
             return {}
 
@@ -149,10 +148,7 @@ class Alerts:
 
     def _save(self) -> None:
         try:
-            if self._found:
-                notes.write(self._path, _text(self._found.values()))
-            else:
-                remove(self._path)
+            note_rows.write(self._path, "alerts", self._found.values())
         except OSError as error:
             self._warn(f"cannot write {self._path}: {error.strerror}; the alert command is told the same again")
 
@@ -223,19 +219,6 @@ def _over(alert: Alert, host: str) -> str:
     if alert.kind == STUCK:
         return f"{host}: no message waits for too long any more"
     return f"{host}: it is over that relay {alert.name} could not be used"
-
-
-def _text(found: Iterable[Alert]) -> bytes:
-    rows = ",\n".join(json.dumps(alert._asdict()) for alert in found)
-    return f'{{"v": 1, "alerts": [\n{rows}\n]}}\n'.encode("ascii")
-
-
-def _parsed(content: bytes) -> list[Alert]:
-    """Raises ValueError or RecursionError for what is not ours."""
-    match json.loads(content):
-        case {"v": 1, "alerts": list(rows)}:
-            return [_alert(row) for row in rows]
-    raise ValueError("no alerts, or of another version")
 
 
 def _alert(row: object) -> Alert:

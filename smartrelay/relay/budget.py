@@ -52,8 +52,7 @@ class Budgets:
         except FileNotFoundError:
             before = {}
         except (OSError, ValueError, RecursionError) as error:
-            why = (error.strerror if isinstance(error, OSError) else "") or "it is not what we write"
-            warn(f"cannot read the rate budgets in {path}: {why}; what was sent before counts no more")
+            warn(f"cannot read the rate budgets in {path}: {notes.reason(error)}; what was sent before counts no more")
             before = {}
         self._quotas = {name: Quota(rate, before.get(name, ())) for name, rate in rates.items()}
 

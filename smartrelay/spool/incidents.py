@@ -4,14 +4,12 @@ ASCII: `{"v": 1, "incidents": [{"kind": ..., "name": ..., ...}]}` with the membe
 there is no file, and looking for one is all that it costs.
 """
 
-import json
 import threading
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from smartrelay.mail.status import visible
-from smartrelay.spool import notes
-from smartrelay.spool.durable import remove
+from smartrelay.spool import note_rows, notes
 from smartrelay.spool.glance import walk
 
 ACCOUNT, CONFIGURATION, DOUBT = "account", "configuration", "doubt"
@@ -23,7 +21,6 @@ KEPT = 1000
 
 _LONGEST_SENTENCE = 1000
 _LONGEST = 8 << 20
-_VERSION = 1
 _NEVER = 1e11
 
 
@@ -68,11 +65,11 @@ class Incidents:
 
     def _read(self) -> dict[tuple[str, str], Incident]:
         try:
-            return {(found.kind, found.name): found for found in _parsed(notes.read(self._path, _LONGEST))}
+            return {(found.kind, found.name): found for found in _parsed(note_rows.read(self._path, _LONGEST, "incidents"))}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, RecursionError) as error:
-            why = (error.strerror if isinstance(error, OSError) else "") or "it is not what we write"
+            why = notes.reason(error)
             self._warn(f"cannot read the incidents in {self._path}: {why}; what was known of them is forgotten")
             self._changed = True
             return {}
@@ -125,27 +122,18 @@ class Incidents:
                 return
             self._changed = False
             try:
-                if self._found:
-                    notes.write(self._path, _text(self._found.values()))
-                else:
-                    remove(self._path)
+                note_rows.write(self._path, "incidents", self._found.values())
             except OSError as error:
                 if not self._warned:
                     self._warned = True
                     self._warn(f"cannot write the incidents to {self._path}: {error.strerror}; they are known to the log alone")
 
 
-def _text(found: Collection[Incident]) -> bytes:
-    rows = ",\n".join(json.dumps(incident._asdict()) for incident in found)
-    return f'{{"v": {_VERSION}, "incidents": [\n{rows}\n]}}\n'.encode("ascii")
-
-
-def _parsed(content: bytes) -> list[Incident]:
-    """Raises ValueError or RecursionError for what is not ours."""
-    match json.loads(content):
-        case {"v": 1, "incidents": list(rows)} if len(rows) <= KEPT:
-            return [_incident(row) for row in rows]
-    raise ValueError("no incidents, or of another version")
+def _parsed(rows: list[object]) -> list[Incident]:
+    """Raises ValueError for what is not ours."""
+    if len(rows) > KEPT:
+        raise ValueError("more than are kept")
+    return [_incident(row) for row in rows]
 
 
 def _incident(row: object) -> Incident:

@@ -80,6 +80,9 @@ class Journal:
                 written += os.pwrite(descriptor, data[written:], self._end + written)
             if sync:
                 os.fdatasync(descriptor)
+        except OSError as error:
+            error.filename = self.path  # a full disk has no name of its own
+            raise
         finally:
             os.close(descriptor)
         if not self.exists:

@@ -39,3 +39,8 @@ def write(path: str, content: bytes) -> None:
     except OSError:
         remove(draft)
         raise
+
+
+def reason(error: Exception) -> str:
+    """Why a note could not be read."""
+    return (error.strerror if isinstance(error, OSError) else "") or "it is not what we write"

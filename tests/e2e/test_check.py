@@ -193,6 +193,13 @@ def test_a_dead_port(machine: Machine) -> None:
     assert "connection refused; are host and port right, and does the server run?" in said
 
 
+def test_a_source_address_that_is_not_ours(machine: Machine, smtp_server: Start) -> None:
+    machine.configure(relay(url(smtp_server(), "smtp", "127.0.0.1"), name='"work"', source_address='"192.0.2.9"'))
+    ((status, _, said),) = check(machine, "--relay", "work")
+    assert status == "fail"
+    assert "cannot assign requested address; is source_address one of this machine's?" in said
+
+
 def test_a_silent_host_costs_the_time_that_it_was_given(machine: Machine, smtp_server: Start) -> None:
     server = smtp_server(replies={"GREETING": Action.SILENCE})
     machine.configure(relay(url(server, "smtp", "127.0.0.1"), name='"work"'))

@@ -154,7 +154,7 @@ def test_every_users_sendmail_hands_over_at_the_socket(host: Host) -> None:
         sent = host.run("sendmail", "-f", "other@example.org", "you@example.org", text=HELLO, user="joe")
     assert sent.code == 0, sent
     (one,) = os.listdir(host.path("/var/spool/smartrelay/new"))
-    assert host.run("smartrelay", "queue", "show", one, user="joe").code == 75
+    assert host.run("smartrelay", "queue", "show", one, user="joe").code == 77
     assert f"uid {JOE}" in host.run("smartrelay", "queue", "show", one).output.decode()
 
 

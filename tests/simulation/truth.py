@@ -138,7 +138,7 @@ class Truth:
                 self._must_be_slow(one, now)
             if IN_DOUBT in line:
                 self._doubts[one][self._pass] = now
-            if "status=expired" in line:
+            if address and "status=expired" in line:
                 assert not ours, f"expired by a fault of our account: {line}"
                 self._must_be_due(self.mail[one], address, now)
 

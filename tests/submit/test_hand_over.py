@@ -167,7 +167,7 @@ def test_a_queue_that_is_full_is_waited_in(tmp_path: os.PathLike[str]) -> None:
         tray = Tray()
         one = Session(NEIGHBOUR, tray, tray.bugs.append)
         accepted.sendall(one.greeting())
-        with suppress(BrokenPipeError):  # it does not wait for the answer to QUIT
+        with suppress(BrokenPipeError, ConnectionResetError):  # it does not wait for the answer to QUIT
             while data := accepted.recv(1 << 16):
                 accepted.sendall(one.receive(data))
         client.join(20)
