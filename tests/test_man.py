@@ -35,9 +35,10 @@ def test_there_is_a_page_for_each_program_and_each_format() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_mandoc_has_no_warning(page: str) -> None:
-    done = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", MAN / page], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
+def test_mandoc_has_nothing_to_say(page: str) -> None:
+    """But for pages that this machine does not have."""
+    done = subprocess.run(["mandoc", "-T", "lint", MAN / page], capture_output=True, text=True, check=False)
+    assert [line for line in done.stdout.splitlines() if "referenced manual not found" not in line] == []
 
 
 def test_smartrelay_1_has_every_exit_code() -> None:
