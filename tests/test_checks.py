@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from smartrelay import config as configurations
-from smartrelay.checks import credentials, starter, storage, telling, trials
+from smartrelay import settings
+from smartrelay.checks import credentials, identity, starter, storage, telling, trials
 from smartrelay.checks.finding import FAIL, OK, WARN, Finding, forgiven, worst
 from smartrelay.checks.remedy import remedy
 from smartrelay.config import Auth, Relay
@@ -215,3 +216,13 @@ def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     assert told(tmp_path, f'{top}log = "file:{there}"\n')[0][:2] == (OK, "log") and there.read_text() == "before\n"
     (folder,) = told(tmp_path, f'{top}log = "file:{tmp_path}"\n')
     assert folder[0] == WARN and "Is a directory" in folder[2]
+
+
+@pytest.mark.parametrize(("own", "status"), [(True, WARN), (False, FAIL)])
+def test_mail_for_root_without_a_reader_is_no_fault_of_a_spool_of_ones_own(tmp_path: Path, own: bool, status: str) -> None:
+    file = tmp_path / "smartrelay.toml"
+    file.write_text(f'hostname = "h.example.org"\nspool = "{tmp_path}/spool"\naliases = ""\n', encoding="utf-8")
+    found = settings.load(str(file))
+    found.direct = own
+    (one,) = [each for each in identity.findings(configurations.load(str(file)), found, None) if each.kind == "aliases"]
+    assert (one.status, "root" in one.words) == (status, True)

@@ -2,7 +2,7 @@
 
 from smartrelay.checks.finding import FAIL, OK, WARN, Finding
 from smartrelay.config import Config
-from smartrelay.errors import SmartRelayError, TryAgain
+from smartrelay.errors import NoMailbox, SmartRelayError, TryAgain
 from smartrelay.mail.status import visible
 from smartrelay.routing.relays import Routes
 from smartrelay.settings import Settings
@@ -51,11 +51,14 @@ def _postmaster(config: Config, routes: Routes | None) -> Finding:
 
 
 def _aliases(settings: Settings) -> Finding:
-    """Who reads what cron and most other programs send: it goes to root. What is wrong says itself how to mend it."""
+    """Who reads what cron and most other programs send: it goes to root, though seldom by way of a spool of one's own. What is
+    wrong says itself how to mend it."""
     try:
         readers = Expansion(settings).of("root")
     except TryAgain as error:
         return Finding(FAIL, "aliases", f"mail for root cannot be taken: {error}", f"let everybody read {settings.aliases}")
+    except NoMailbox as error:
+        return Finding(WARN if settings.direct else FAIL, "aliases", f"mail for root cannot be taken: {error}")
     except SmartRelayError as error:
         return Finding(FAIL, "aliases", f"mail for root cannot be taken: {error}")
     return Finding(OK, "aliases", visible(f"mail for root goes to {', '.join(readers)}"))
