@@ -142,6 +142,9 @@ def test_each_address_is_looked_up_by_itself() -> None:
         ("reply-to", b"From: A <a@h>\nTo: b\n", b"From: A <me@x.example>\nReply-To: A <a@h>\nTo: b\n"),
         ("reply-to", b"reply-to: c@d\nFrom: a@h\n", b"reply-to: c@d\nFrom: me@x.example\n"),
         ("reply-to", b"From: Joe Doe\n", b"From: me@x.example\n"),  # where would an answer go?
+        # it would come back from every server without SMTPUTF8
+        ("reply-to", "From: J <jö@h>\n".encode(), b"From: J <me@x.example>\n"),
+        ("reply-to", "From: Jö <jo@h>\n".encode(), "From: Jö <me@x.example>\nReply-To: Jö <jo@h>\n".encode()),
         ("reply-to", b"From: me@x.example\n", b"From: me@x.example\n"),
         ("x-original-from", b"From: A\n <a@h>\n", b"From: A\n <me@x.example>\nX-Original-From: A\n <a@h>\n"),
         ("x-original-from", b"From: Joe Doe\n", b"From: me@x.example\nX-Original-From: Joe Doe\n"),

@@ -14,7 +14,7 @@ from smartrelay.errors import AddressError
 from smartrelay.mail.address import canonical, split
 from smartrelay.mail.address_list import changed
 from smartrelay.mail.envelope import Envelope, Facts
-from smartrelay.mail.header import Field
+from smartrelay.mail.header import Field, addresses, value
 from smartrelay.mail.header_edit import Text, edited
 from smartrelay.values import FromRules
 
@@ -85,11 +85,11 @@ class FromPolicy:
             line = _field(field, new) if name in _AUTHORS else field
             lines.append(line)
             if name == b"from" and line != field:
-                value = field[field.index(b":") :]
+                kept = field[field.index(b":") :]
                 if self._original == "x-original-from":
-                    lines.append(b"X-Original-From" + value)
-                elif self._original == "reply-to" and b"reply-to" not in names and _is_address_list(field):
-                    lines.append(b"Reply-To" + value)
+                    lines.append(b"X-Original-From" + kept)
+                elif self._original == "reply-to" and b"reply-to" not in names and _can_be_answered(field):
+                    lines.append(b"Reply-To" + kept)
                     names.add(b"reply-to")
         return lines
 
@@ -102,9 +102,9 @@ def _field(field: bytes, new: Callable[[str], str]) -> bytes:
         return field.partition(b":")[0] + f": {address}\n".encode() if address else field
 
 
-def _is_address_list(field: bytes) -> bool:
+def _can_be_answered(field: bytes) -> bool:
+    """Whether a field holds addresses, and none that only SMTPUTF8 can carry: the author that it gets may go anywhere."""
     try:
-        changed(field, lambda address: address)
+        return all(map(str.isascii, addresses(value(field))))
     except AddressError:
         return False
-    return True
