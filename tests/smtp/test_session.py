@@ -851,7 +851,7 @@ def test_what_was_made_ready_is_not_begun_when_the_pass_stops(smtp_server: Start
 def test_trouble_with_the_next_message_waits_for_the_verdict_on_this_one(smtp_server: Start, pipelining: bool) -> None:  # A-060
     """A bug of ours behind a final dot must not make the message that the server has taken go a second time."""
     server = smtp_server(keywords=KEYWORDS[pipelining])
-    session, told = opened(server), Told()
+    session, told = opened(server, timeouts=Timeouts(data=SHORT, quit=SHORT)), Told()
     first, *_ = messages = numbered(2 if pipelining else 1)
     given = iter(messages)
 
