@@ -13,7 +13,7 @@ import pytest
 from tests.simulation.world import World
 from tests.support.queues import scratch
 
-RUNS = int(os.environ.get("SIMULATIONS", "16"))
+RUNS = int(os.environ.get("SIMULATIONS", "12"))
 FIRST = int(os.environ.get("SIMULATION", "0"))
 
 

@@ -15,8 +15,8 @@ TEXT = b"Subject: one\nFrom: a@example.org\n\nHello\n"
 LAWFUL = b"Date: Thu, 1 Jan 1970 00:00:00 +0000\nMessage-ID: <m@example.org>\n" + TEXT
 """With what submission would have added."""
 
-few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-many = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def scratch() -> TemporaryDirectory[str]:
