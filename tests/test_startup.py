@@ -125,6 +125,13 @@ def test_a_session_on_a_pipe_loads_nothing_heavy(configuration: str, spool: str)
     assert len(files(spool)["new"]) == 1
 
 
+def test_the_process_behind_the_sockets_loads_nothing_heavy() -> None:
+    """The first caller waits for it to start."""
+    found = loaded("import smartrelay.submit.activated", flags=("-I", "-S"))
+    assert "smartrelay.submit.server" in found
+    assert tops(found) & (HEAVY | {"threading", "os", "contextlib"}) == set()
+
+
 def test_enqueueing_with_t_loads_nothing_heavy(configuration: str, spool: str) -> None:
     message = b'To: a@x.example, b@x.example\nCc: "Doe, J" <c@x.example>, g: d@x.example;\nBcc: e@x.example\n\nbody\n'
     modules = loaded(

@@ -3,8 +3,8 @@
 Root and the spool's owner may do all of it: nothing could stop them from doing it without us. For any number of threads.
 """
 
+import _thread
 import posix
-import threading
 
 from smartrelay.errors import NoSpace, TryAgain
 from smartrelay.settings import Settings
@@ -47,8 +47,8 @@ class Fairness:
     def __init__(self, settings: Settings, exempt: frozenset[int], clock: "Callable[[], float]") -> None:
         self._exempt = exempt
         self._clock = clock
-        self.large_header = threading.Lock()
-        self._lock = threading.Lock()
+        self.large_header = _thread.allocate_lock()
+        self._lock = _thread.allocate_lock()
         self._connections: dict[int, int] = {}
         self._rate = parse_rate(settings.submit_rate)
         self._used: dict[int, tuple[float, float]] = {}
@@ -129,7 +129,7 @@ class _Room:
     def __init__(self, settings: Settings, clock: "Callable[[], float]") -> None:
         self._settings = settings
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()
         self._looked = 0.0
         self._taken: dict[int, Share] | None = None
 

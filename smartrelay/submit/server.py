@@ -3,13 +3,16 @@
 Who is at the other end is asked of the kernel, before a word is said (`peer`). A caller who has too many connections, or is
 not on this host, is told so and costs no thread; where there are too many in all, those that come wait in the kernel's queue.
 Nobody waits for the others: what a thread waits for is its own caller, or the disk.
+
+The first caller waits for this process to start: hence `_thread` and `_socket`, for to load what stands above them takes
+longer than all the rest.
 """
 
 import _socket
+import _thread
 import errno
 import posix
 import select
-import threading
 import time
 
 from smartrelay.settings import Settings
@@ -56,8 +59,8 @@ class Server:
         self._passed_on = passed_on
         self._clock = clock
         self._fairness = Fairness(settings, frozenset((0, uid)), clock)
-        self._callers: set[threading.Thread] = set()
-        self._lock = threading.Lock()
+        self._callers = 0
+        self._lock = _thread.allocate_lock()
         self._last_seen = clock()
         # pipes, for a signal handler may use them
         self._stopped, self._stop = posix.pipe()
@@ -71,8 +74,9 @@ class Server:
             pass
         posix.write(self._stop, b".")
         end = self._clock() + _LAST_WORDS
-        for thread in list(self._callers):
-            thread.join(max(0.0, end - self._clock()))
+        while self._callers and (left := end - self._clock()) > 0:
+            if select.select([self._freed], [], [], left)[0]:
+                posix.read(self._freed, _BLOCK)
 
     def stop(self) -> None:
         """Ends `run`, from another thread or a signal handler."""
@@ -83,7 +87,7 @@ class Server:
         poll = select.poll()
         poll.register(self._stopped, select.POLLIN)
         poll.register(self._freed, select.POLLIN)
-        if len(self._callers) < self._most:
+        if self._callers < self._most:
             for descriptor in self._listeners:
                 poll.register(descriptor, select.POLLIN)
         patience = None
@@ -114,14 +118,13 @@ class Server:
         if caller is None:
             _say_and_close(connection, refusal)
             return
-        thread = threading.Thread(target=self._serve, args=(connection, caller), daemon=True)
         with self._lock:
-            self._callers.add(thread)
+            self._callers += 1
         try:
-            thread.start()
+            _thread.start_new_thread(self._serve, (connection, caller))
         except RuntimeError:  # no more threads
             with self._lock:
-                self._callers.discard(thread)
+                self._callers -= 1
             self._fairness.leave(caller.uid)
             _say_and_close(connection, f"421 4.3.2 {self._settings.hostname} Too many connections")
 
@@ -148,7 +151,7 @@ class Server:
             self._fairness.leave(caller.uid)
             self._last_seen = self._clock()
             with self._lock:
-                self._callers.discard(threading.current_thread())
+                self._callers -= 1
             try:
                 posix.write(self._free, b".")
             except BlockingIOError:
