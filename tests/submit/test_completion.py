@@ -1,7 +1,7 @@
 """The laws of `submit.completion`: what a header has when submission has finished with it, and what it never changes."""
 
 import re
-from email.utils import getaddresses
+from email import policy
 
 import pytest
 from hypothesis import example, given
@@ -178,6 +178,6 @@ def test_any_list_is_completed_address_by_address(mailboxes: list[tuple[str, str
 
     stored = changed(f"To: {written('')}\n".encode(), lambda address: address if "@" in address else f"{address}@d.example")
     assert stored == f"To: {written('@d.example')}\n".encode()
-    assert [address for _, address in getaddresses([re.sub(r"\n", "", stored.decode()[4:])])] == [
-        f"{local}{own or '@d.example'}" for _, local, own in mailboxes
-    ]
+    # not by getaddresses(), which since Python 3.13 reads nothing in a list with a comma in a comment
+    read = policy.default.header_factory("to", re.sub(r"\n", "", stored.decode()[4:])).addresses
+    assert [each.addr_spec for each in read] == [f"{local}{own or '@d.example'}" for _, local, own in mailboxes]
